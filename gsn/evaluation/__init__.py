@@ -1,0 +1,1 @@
+"""Scores of rendered views: image metrics, feature metrics, segmentation, pictures."""

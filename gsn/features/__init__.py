@@ -1,0 +1,1 @@
+"""Stored feature maps (the only place that imports zarr) and their PCA."""

@@ -1,0 +1,1 @@
+"""The network: encoder, view and ray transformers, renderer, feature head."""
