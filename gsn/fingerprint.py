@@ -33,7 +33,7 @@ def sha256_of_settings(settings: Mapping[str, object]) -> str:
 
 
 def sha256_of_code(*modules: ModuleType) -> str:
-    """Hash what the modules do: their source less comments and docstrings (of a package, all files)."""
+    """Hash what modules (packages: all their files) do: source less comments and docstrings."""
     digest = hashlib.sha256()
     for module in modules:
         path = Path(str(module.__file__))

@@ -1,0 +1,85 @@
+"""Model files: weights with the settings they belong to, and what training needs to go on."""
+
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gsn.atomic import complete_or_absent
+from gsn.model.network import GsnModel, ModelConfig
+
+log = logging.getLogger(__name__)
+_FORMAT = 1
+
+
+@dataclass
+class Checkpoint:
+    """One model file.
+
+    `training` holds what `gsn.training.loop` needs to continue: settings, optimiser, random
+    states, curves. It is empty in an imported model.
+    """
+
+    model_config: ModelConfig
+    weights: dict[str, torch.Tensor]
+    step: int
+    train_scenes: list[str]  # every scene the weights have seen, for leakage checks
+    feature_channels: int | None = None  # None: stage I, without a feature head
+    basis_sha256: dict[str, str] = field(default_factory=dict)  # per scene: PCA basis of targets
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        content = {**vars(self), "model_config": asdict(self.model_config), "format": _FORMAT}
+        with complete_or_absent(path) as partial:
+            torch.save(content, partial)
+
+    def build_model(self, device: torch.device) -> GsnModel:
+        """Return the model with these weights, in evaluation mode.
+
+        Raises:
+            RuntimeError: The weights do not fit the settings.
+        """
+        model = GsnModel(self.model_config, self.feature_channels)
+        model.load_state_dict(self.weights)
+        return model.to(device).eval()
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a model file; nothing in it is executed.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or not one of ours.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such model file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise ValueError(f"{path}: not a readable model file ({error})") from error
+    if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+        raise ValueError(
+            f"{path}: not a model file of format {_FORMAT}; a checkpoint of the published code "
+            "has to be imported first (python -m gsn.model.import_reference)"
+        )
+    content["model_config"] = ModelConfig(**content["model_config"])
+    return Checkpoint(**content)
+
+
+def load_stage_one(model: GsnModel, checkpoint: Checkpoint) -> None:
+    """Give a model with a feature head the weights of stage I; the head keeps its fresh ones.
+
+    Raises:
+        ValueError: The checkpoint lacks or adds anything but the head.
+    """
+    result = model.load_state_dict(
+        {k: v for k, v in checkpoint.weights.items() if not k.startswith("feature_head.")},
+        strict=False,
+    )
+    missing = [key for key in result.missing_keys if not key.startswith("feature_head.")]
+    if missing or result.unexpected_keys:
+        raise ValueError(f"stage I weights: missing {missing}, unknown {result.unexpected_keys}")
+    log.info("stage I of step %d; the feature head starts fresh", checkpoint.step)

@@ -1,0 +1,33 @@
+"""The command line of every stage: logging, and one line instead of a traceback for a mistake."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PreparedFolder = Annotated[Path, typer.Argument(help="Folder of packs.")]
+TargetsFolder = Annotated[Path, typer.Argument(help="Folder of targets and their PCA basis.")]
+ParamsFile = Annotated[Path, typer.Option(help="Settings.")]
+DeviceName = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+DEFAULT_PARAMS = Path("params.yaml")
+
+log = logging.getLogger(__name__)
+
+
+def run_stage(main: Callable[..., None]) -> None:
+    """Run `main` with the arguments of the command line; end the process with 1 if it fails.
+
+    A wrong value or a missing file (`ValueError`, `OSError`) is the user's to mend and is told in
+    one line; with GSN_TRACEBACK=1 in the environment the traceback comes as well. Any other
+    exception is a fault of the program and keeps its traceback.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    try:
+        typer.run(main)
+    except (ValueError, OSError) as error:
+        log.error("%s", error, exc_info=os.environ.get("GSN_TRACEBACK") == "1")
+        sys.exit(1)

@@ -1,0 +1,88 @@
+"""Stage `distill` (stage II): add the feature head and train everything on colour and features.
+
+in   data/prepared/<scene>.h5               packs of the training scenes
+     data/targets/<teacher>/<scene>.zarr    what the head is to render
+     models/pretrain.pt                     weights to start from
+out  models/distill.pt                      weights, and all that is needed to go on training
+     reports/distill/                       curves of loss, PSNR and feature cosine
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from pydantic.dataclasses import dataclass
+
+from gsn.fingerprint import sha256_of_file
+from gsn.model.checkpoint import load_checkpoint, load_stage_one
+from gsn.model.network import GsnModel
+from gsn.model.scene import describe_targets, load_scene
+from gsn.training.config import TrainingConfig
+from gsn.training.loop import OnRow, Trainer, train
+from gsn.training.origin import Origin
+from pipeline.command import (
+    DEFAULT_PARAMS,
+    DeviceName,
+    ParamsFile,
+    PreparedFolder,
+    TargetsFolder,
+    run_stage,
+)
+from pipeline.config import STRICT, ScenesConfig, load_section
+from pipeline.curves import Curves
+from pipeline.device import pick_device
+
+
+@dataclass(frozen=True, config=STRICT)
+class DistillConfig:
+    """Section `distill` of params.yaml; the sizes of the network are those of stage I."""
+
+    training: TrainingConfig
+
+
+def distill(
+    packs: list[Path],
+    targets: Path,
+    start: Path,
+    out: Path,
+    cfg: DistillConfig,
+    device: torch.device,
+    on_row: OnRow,
+) -> None:
+    """Train on the given packs and targets; continues the same run if `out` holds part of it."""
+    first = load_checkpoint(start)
+    scenes = [load_scene(pack, device, targets) for pack in packs]
+    targets_of = describe_targets(scenes)
+    torch.manual_seed(cfg.training.seed)
+    model = GsnModel(first.model_config, targets_of.channels)
+    load_stage_one(model, first)
+    origin = Origin.describe(
+        cfg.training,
+        packs,
+        start={"model": sha256_of_file(start), "targets": targets_of.sha256},
+        basis_sha256=targets_of.basis_sha256,
+        earlier_scenes=first.train_scenes,
+    )
+    train(Trainer(model.to(device), scenes, cfg.training, origin), out, on_row)
+
+
+def main(
+    prepared: PreparedFolder,
+    targets: TargetsFolder,
+    start: Annotated[Path, typer.Argument(help="Model file of stage I.")],
+    out: Annotated[Path, typer.Argument(help="Model file to write.")],
+    curves: Annotated[Path, typer.Argument(help="Folder for the curves.")],
+    params: ParamsFile = DEFAULT_PARAMS,
+    device: DeviceName = "auto",
+) -> None:
+    """Train stage II."""
+    cfg = load_section(params, "distill", DistillConfig)
+    scenes = load_section(params, "scenes", ScenesConfig)
+    packs = [prepared / f"{name}.h5" for name in scenes.train]
+    with Curves(curves) as points:
+        distill(packs, targets, start, out, cfg, pick_device(device), points.add)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,65 @@
+"""Stage `pretrain` (stage I): train encoder and renderer on colour alone.
+
+in   data/prepared/<scene>.h5     packs of the training scenes
+out  models/pretrain.pt           weights, and all that is needed to go on training
+     reports/pretrain/            curves of loss and PSNR
+"""
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from pydantic.dataclasses import dataclass
+
+from gsn.model.network import GsnModel, ModelConfig
+from gsn.model.scene import load_scene
+from gsn.training.config import TrainingConfig
+from gsn.training.loop import OnRow, Trainer, train
+from gsn.training.origin import Origin
+from pipeline.command import DEFAULT_PARAMS, DeviceName, ParamsFile, PreparedFolder, run_stage
+from pipeline.config import STRICT, ScenesConfig, load_section
+from pipeline.curves import Curves
+from pipeline.device import pick_device
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, config=STRICT)
+class PretrainConfig:
+    """Section `pretrain` of params.yaml."""
+
+    model: ModelConfig
+    training: TrainingConfig
+
+
+def pretrain(
+    packs: list[Path], out: Path, cfg: PretrainConfig, device: torch.device, on_row: OnRow
+) -> None:
+    """Train on the given packs; continues the same run if `out` holds part of it."""
+    torch.manual_seed(cfg.training.seed)
+    model = GsnModel(cfg.model).to(device)
+    scenes = [load_scene(pack, device) for pack in packs]
+    origin = Origin.describe(cfg.training, packs, start=asdict(cfg.model))
+    train(Trainer(model, scenes, cfg.training, origin), out, on_row)
+
+
+def main(
+    prepared: PreparedFolder,
+    out: Annotated[Path, typer.Argument(help="Model file to write.")],
+    curves: Annotated[Path, typer.Argument(help="Folder for the curves.")],
+    params: ParamsFile = DEFAULT_PARAMS,
+    device: DeviceName = "auto",
+) -> None:
+    """Train stage I."""
+    cfg = load_section(params, "pretrain", PretrainConfig)
+    scenes = load_section(params, "scenes", ScenesConfig)
+    packs = [prepared / f"{name}.h5" for name in scenes.train]
+    with Curves(curves) as points:
+        pretrain(packs, out, cfg, pick_device(device), points.add)
+
+
+if __name__ == "__main__":
+    run_stage(main)

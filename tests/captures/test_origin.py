@@ -1,0 +1,51 @@
+import pytest
+
+from gsn.captures.origin import files_below, is_up_to_date, write_stamp
+
+ORIGIN = {"kind": "made up", "settings": {"seed": 1}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"a")
+    (tmp_path / "poses.npy").write_bytes(b"p")
+    write_stamp(tmp_path, ORIGIN)
+    return tmp_path
+
+
+def test_a_stamped_folder_is_up_to_date_for_its_origin_alone(folder):
+    assert is_up_to_date(folder, ORIGIN)
+    assert not is_up_to_date(folder, ORIGIN | {"settings": {"seed": 2}})
+    assert not is_up_to_date(folder / "nowhere", ORIGIN)
+
+
+def test_a_changed_a_missing_and_a_new_file_are_noticed(folder):
+    image = folder / "images" / "a.png"
+    image.write_bytes(b"b")
+    assert not is_up_to_date(folder, ORIGIN)
+    image.write_bytes(b"a")
+    assert is_up_to_date(folder, ORIGIN)
+    image.with_name("b.png").touch()
+    assert not is_up_to_date(folder, ORIGIN)
+    image.with_name("b.png").unlink()
+    image.unlink()
+    assert not is_up_to_date(folder, ORIGIN)
+
+
+def test_hidden_files_do_not_count(folder):
+    (folder / ".DS_Store").touch()
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "x").touch()
+    assert is_up_to_date(folder, ORIGIN)
+    assert [path.name for path in files_below(folder)] == ["a.png", "poses.npy"]
+
+
+def test_a_broken_stamp_is_no_stamp(folder):
+    (folder / "source.json").write_text("{")
+    assert not is_up_to_date(folder, ORIGIN)
+
+
+def test_the_stamp_says_nothing_of_place_or_time(folder):
+    assert str(folder) not in (folder / "source.json").read_text()
+    assert '"seed": 1' in (folder / "source.json").read_text()

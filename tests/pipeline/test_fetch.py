@@ -1,0 +1,228 @@
+import dataclasses
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import gsn.captures.synthetic.write
+from gsn.captures.llff import read_llff
+from gsn.captures.read_config import ReadConfig
+from gsn.captures.synthetic.config import SyntheticConfig
+from pipeline.config import ParamsError
+from pipeline.fetch import FetchConfig, fetch, main
+
+TINY = SyntheticConfig(
+    seed=0,
+    n_views=3,
+    width_px=24,
+    height_px=16,
+    min_objects=1,
+    max_objects=1,
+    samples_per_side=1,
+    baseline=0.1,
+)
+LAYOUT = ("images/0.jpg", "images_4/0.png", "masks/0.png", "masks/labels.json", "depth/0.npy")
+LAYOUT += ("poses_bounds.npy", "sparse/0/images.bin", "view_imgs.txt")
+PARAMS = """
+scenes: {train: [a], test: [b]}
+fetch:
+  source: folder
+  path: PATH
+  synthetic: {seed: 0, n_views: 3, width_px: 24, height_px: 16, min_objects: 1, max_objects: 1,
+              samples_per_side: 1, baseline: 0.1}
+"""
+
+
+@pytest.fixture
+def captures(tmp_path):
+    """Folders `a` and `b` with all that a reader can use, and more."""
+    for scene in ("a", "b"):
+        for name in (*LAYOUT, "notes.md", "images_old/0.jpg", ".git/config", "images/.hidden.png"):
+            path = tmp_path / "captures" / scene / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{scene} {name}")
+    return tmp_path / "captures"
+
+
+@pytest.fixture
+def rendered(monkeypatch):
+    """Names of the scenes rendered, by a stand-in that draws nothing."""
+    names = []
+
+    def write(folder, name, cfg):
+        names.append(name)
+        (folder / "images").mkdir(parents=True)
+        (folder / "images" / "0.png").write_text(f"{name} {cfg.seed}")
+
+    monkeypatch.setattr(gsn.captures.synthetic.write, "write_synthetic_capture", write)
+    return names
+
+
+def from_folder(path):
+    return FetchConfig(source="folder", path=path, synthetic=TINY)
+
+
+def synthetic(seed=0):
+    scene = dataclasses.replace(TINY, seed=seed)
+    return FetchConfig(source="synthetic", path=Path("nowhere"), synthetic=scene)
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_what_a_reader_can_use_is_copied_and_nothing_else(captures, tmp_path):
+    fetch(tmp_path / "raw", ["a", "b"], from_folder(captures))
+    expected = {f"{s}/{name}" for s in ("a", "b") for name in (*LAYOUT, "source.json")}
+    got = contents(tmp_path / "raw")
+    assert set(got) == expected
+    assert got["b/masks/0.png"] == b"b masks/0.png"
+
+
+def test_a_rerun_copies_nothing_if_nothing_changed(captures, tmp_path):
+    raw = tmp_path / "raw"
+    fetch(raw, ["a", "b"], from_folder(captures))
+    before = {path: path.stat().st_ino for path in raw.rglob("*")}
+    fetch(raw, ["a", "b"], from_folder(captures))
+    assert {path: path.stat().st_ino for path in raw.rglob("*")} == before
+
+
+def test_a_rerun_brings_what_changed_at_the_source(captures, tmp_path):
+    raw = tmp_path / "raw"
+    fetch(raw, ["a", "b"], from_folder(captures))
+    (captures / "a" / "images" / "0.jpg").write_text("new")
+    (captures / "a" / "images" / "1.jpg").write_text("more")
+    (captures / "a" / "masks" / "0.png").unlink()
+    fetch(raw, ["a", "b"], from_folder(captures))
+    got = contents(raw)
+    assert got["a/images/0.jpg"] == b"new"
+    assert got["a/images/1.jpg"] == b"more"
+    assert "a/masks/0.png" not in got
+    fetch(tmp_path / "fresh", ["a", "b"], from_folder(captures))
+    assert got == contents(tmp_path / "fresh")
+
+
+def test_a_file_damaged_in_place_is_brought_again(captures, tmp_path):
+    fetch(tmp_path / "raw", ["a"], from_folder(captures))
+    (tmp_path / "raw" / "a" / "depth" / "0.npy").write_text("damaged")
+    fetch(tmp_path / "raw", ["a"], from_folder(captures))
+    assert contents(tmp_path / "raw")["a/depth/0.npy"] == b"a depth/0.npy"
+
+
+def test_a_file_linked_from_elsewhere_is_replaced_and_not_written_to(captures, tmp_path):
+    raw, cache = tmp_path / "raw", tmp_path / "cache"
+    fetch(raw, ["a"], from_folder(captures))
+    cache.hardlink_to(raw / "a" / "images" / "0.jpg")
+    cache.chmod(0o444)
+    (captures / "a" / "images" / "0.jpg").write_text("new")
+    fetch(raw, ["a"], from_folder(captures))
+    assert cache.read_text() == "a images/0.jpg"
+    assert (raw / "a" / "images" / "0.jpg").read_text() == "new"
+
+
+def test_scenes_not_asked_for_are_removed_and_foreign_folders_left(captures, tmp_path, caplog):
+    raw = tmp_path / "raw"
+    fetch(raw, ["a", "b"], from_folder(captures))
+    (raw / "c.partial" / "images").mkdir(parents=True)
+    (raw / "mine").mkdir()
+    fetch(raw, ["b"], from_folder(captures))
+    assert sorted(path.name for path in raw.iterdir()) == ["b", "mine"]
+    assert "left alone, as this stage did not make them: mine" in caplog.text
+
+
+def test_a_folder_that_this_stage_did_not_make_is_not_replaced(captures, tmp_path):
+    (tmp_path / "raw" / "a").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"raw/a: this folder has no source\.json.* move it to"):
+        fetch(tmp_path / "raw", ["a"], from_folder(captures))
+
+
+def test_a_missing_scene_is_told_with_those_that_are_there(captures, tmp_path):
+    (captures / "empty").mkdir()
+    message = r"no capture named c, empty; it has: a, b, empty; add them or change .*'scenes'"
+    with pytest.raises(ValueError, match=message):
+        fetch(tmp_path / "raw", ["a", "c", "empty"], from_folder(captures))
+    assert not (tmp_path / "raw").exists()
+
+
+def test_a_missing_source_is_told(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere: no such folder; .* change fetch\.path"):
+        fetch(tmp_path / "raw", ["a"], from_folder(tmp_path / "nowhere"))
+
+
+def test_a_source_inside_the_output_is_refused_before_it_is_cleared(captures):
+    with pytest.raises(ValueError, match="keep your captures elsewhere"):
+        fetch(captures, ["a"], from_folder(captures))
+    assert (captures / "b" / "poses_bounds.npy").exists()
+
+
+def test_an_error_while_copying_leaves_the_older_scene(captures, tmp_path, monkeypatch):
+    raw = tmp_path / "raw"
+    fetch(raw, ["a"], from_folder(captures))
+    before = contents(raw)
+    (captures / "a" / "view_imgs.txt").write_text("new")
+
+    def fail(source, _target):
+        raise OSError(f"cannot copy {source}")
+
+    monkeypatch.setattr("pipeline.fetch.copyfile", fail)
+    with pytest.raises(OSError, match="cannot copy"):
+        fetch(raw, ["a"], from_folder(captures))
+    assert contents(raw) == before
+
+
+def test_a_synthetic_scene_is_rendered_once(rendered, tmp_path):
+    fetch(tmp_path / "raw", ["a", "b"], synthetic())
+    fetch(tmp_path / "raw", ["b", "c"], synthetic())
+    assert rendered == ["a", "b", "c"]
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["b", "c"]
+
+
+def test_other_settings_other_code_and_damage_render_again(rendered, tmp_path, monkeypatch):
+    raw = tmp_path / "raw"
+    fetch(raw, ["a"], synthetic())
+    fetch(raw, ["a"], synthetic(seed=1))
+    assert (raw / "a" / "images" / "0.png").read_text() == "a 1"
+    monkeypatch.setattr("pipeline.fetch.sha256_of_code", lambda _package: "other code")
+    fetch(raw, ["a"], synthetic(seed=1))
+    assert len(rendered) == 3
+    (raw / "a" / "images" / "0.png").unlink()
+    fetch(raw, ["a"], synthetic(seed=1))
+    assert len(rendered) == 4
+    assert json.loads((raw / "a" / "source.json").read_text())["origin"]["code"] == "other code"
+
+
+def test_a_changed_source_replaces_scenes_of_the_other_kind(rendered, captures, tmp_path):
+    raw = tmp_path / "raw"
+    fetch(raw, ["a"], synthetic())
+    fetch(raw, ["a"], from_folder(captures))
+    assert contents(raw)["a/view_imgs.txt"] == b"a view_imgs.txt"
+    fetch(raw, ["a"], synthetic())
+    assert sorted(contents(raw)) == ["a/images/0.png", "a/source.json"]
+    assert rendered == ["a", "a"]
+
+
+def test_a_rendered_scene_reads_as_a_capture(tmp_path):
+    torch.set_num_threads(2)
+    fetch(tmp_path / "raw", ["table"], synthetic())
+    capture = read_llff(tmp_path / "raw" / "table", ReadConfig(1, None, 0.9, 1.6, 0.0))
+    assert capture.images.shape == (3, 16, 24, 3)
+    assert capture.masks.present.all()
+    assert np.isfinite(capture.depth).all()
+
+
+def test_the_command_line_fetches_training_and_test_scenes(captures, tmp_path, caplog):
+    params = tmp_path / "params.yaml"
+    params.write_text(PARAMS.replace("PATH", str(captures)))
+    with caplog.at_level(logging.INFO):
+        main(tmp_path / "raw", params)
+    assert "2 scenes made, 0 kept, 0 removed" in caplog.text
+    params.write_text(PARAMS.replace("source: folder", "source: web"))
+    with pytest.raises(ParamsError, match=r"key 'source': expected 'synthetic' or 'folder'"):
+        main(tmp_path / "raw", params)
