@@ -12,7 +12,7 @@ from gsn.captures.synthetic.cameras import pixel_rays
 from gsn.captures.synthetic.shading import Shader
 from gsn.captures.synthetic.tracer import Hits, trace
 
-CHUNK = 2**17  # rays at a time: bounds the memory, and does not change the result
+CHUNK = 2**17  # rays at a time: bounds the memory
 VIGNETTE = 0.13  # light lost in the corners
 
 

@@ -1,7 +1,7 @@
 """A synthetic scene as plain numbers: objects, surfaces, light, room and cameras.
 
 World: x to the right, y away from the cameras, z up; the table top is z = 0. Lengths are in scene
-units: an object is about two of them wide, the cameras are some nine away. Colours are linear RGB.
+units: an object is one or two of them wide, the cameras are some nine away. Colours are linear RGB.
 """
 
 from dataclasses import dataclass
