@@ -51,5 +51,7 @@ def _statements(source: str) -> str:
             isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
             and ast.get_docstring(node, clean=False) is not None
         ):
-            node.body[0] = ast.Pass()
+            # A class or function needs a body; a module may be empty.
+            rest = node.body[1:]
+            node.body = rest if rest or isinstance(node, ast.Module) else [ast.Pass()]
     return ast.unparse(tree)
