@@ -78,12 +78,16 @@ def evaluate(
     """Score the held-out views of the packs and write metrics and pictures to `out`."""
     model = checkpoint.build_model(device)
     lpips = load_lpips(device) if cfg.lpips else None
+    log.info(
+        "%s: up to %s views of %d scenes to render", out, max_views or "all held-out", len(packs)
+    )
     scores: dict[str, MethodScores] = {}
     started = time.monotonic()
     with complete_or_absent(out / "images") as images, logging_redirect_tqdm():
         for pack in tqdm(packs, desc=out.name, unit="scene"):
             scene = load_scene(pack, device, targets)
             check_basis(scene, checkpoint)
+            log.info("%s: features of %s", scene.name, scene.teacher_name)
             masks, labels = read_masks(pack)
             render = RenderConfig(cfg.source_views, cfg.pixel_stride, CHUNK_RAYS[device.type])
             scorer = SceneScorer(model, scene, masks, labels, render, cfg.stroke, lpips)

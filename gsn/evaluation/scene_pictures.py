@@ -33,7 +33,8 @@ class ScenePictures:
         if result.rendered.depth is not None:
             near, far = float(self._scene.near), float(self._scene.far)
             panels.append(("depth", colour_depth(result.rendered.depth, near, far)))
-        for title, view in (("teacher", result.truth), ("rendered features", result.rendered)):
+        of_teacher = f"teacher ({self._scene.teacher_name})"
+        for title, view in ((of_teacher, result.truth), ("rendered features", result.rendered)):
             if self._colours is not None and view.feature is not None:
                 panels.append((title, self._colours(view.feature)))
         if result.segmentation is not None:

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,14 @@ class Targets:
     maps: FeatureMaps  # (h, w, D) each, not normalised
     basis: Basis
     basis_file: str  # its name; the same for every scene if all share one basis
+
+    @property
+    def teacher(self) -> str:
+        """Name of the teacher, for titles; says so where its weights are untrained."""
+        made_by: Any = self.maps.header.made_by.get("features", {})
+        name = str(made_by.get("name", "unknown"))
+        trained = made_by.get("weights", {}).get("trained", False)
+        return name if trained else f"{name}, untrained"
 
 
 def scene_basis(scene: str) -> str:

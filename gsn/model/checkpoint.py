@@ -1,6 +1,7 @@
 """Model files: weights with the settings they belong to, and what training needs to go on."""
 
 import logging
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,10 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file, whole or not at all; equal content gives equal bytes."""
         content = {**vars(self), "model_config": asdict(self.model_config), "format": _FORMAT}
         with complete_or_absent(path) as partial:
-            torch.save(content, partial)
+            torch.save(_without_aliases(content), partial)
 
     def build_model(self, device: torch.device) -> GsnModel:
         """Return the model with these weights, in evaluation mode.
@@ -65,8 +66,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path}: not a model file of format {_FORMAT}; a checkpoint of the published code "
             "has to be imported first (python -m gsn.model.import_reference)"
         )
-    content["model_config"] = ModelConfig(**content["model_config"])
-    return Checkpoint(**content)
+    try:
+        content["model_config"] = ModelConfig(**content["model_config"])
+        return Checkpoint(**content)
+    except (KeyError, TypeError, ValueError) as error:  # fields of another version
+        raise ValueError(f"{path}: not a model file of this version ({error!r})") from error
 
 
 def load_stage_one(model: GsnModel, checkpoint: Checkpoint) -> None:
@@ -83,3 +87,18 @@ def load_stage_one(model: GsnModel, checkpoint: Checkpoint) -> None:
     if missing or result.unexpected_keys:
         raise ValueError(f"stage I weights: missing {missing}, unknown {result.unexpected_keys}")
     log.info("stage I of step %d; the feature head starts fresh", checkpoint.step)
+
+
+def _without_aliases(value: Any) -> Any:  # noqa: ANN401  (any nest of plain values and tensors)
+    """Rebuild a nest so that only equal strings are one object.
+
+    Pickle writes an object that comes again as a reference to the first; which equal objects are
+    the same one would tell a resumed run from an undisturbed one.
+    """
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, dict):
+        return {_without_aliases(key): _without_aliases(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_without_aliases(item) for item in value)
+    return value

@@ -18,6 +18,11 @@ class FeatureHead(nn.Module):
         super().__init__()
         self.parity = parity
         total = width + channels
+        if total % heads:
+            raise ValueError(
+                f"feature head: {width} of the token and {channels} teacher channels do not "
+                f"divide by {heads} heads"
+            )
         self.view_block = ViewTransformer(total, dropout)
         self.ray_block = RayTransformer(total, heads, dropout)
         self.norm = nn.LayerNorm(total)

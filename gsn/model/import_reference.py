@@ -118,6 +118,10 @@ def _load(path: Path) -> dict[str, Weights]:
         )
     if content.get("net_fine"):
         raise ValueError(f"{path}: has a fine network ('net_fine'), which GSN never trained")
+    for part in _RENAMES.keys() & content.keys():
+        weights = content[part]
+        if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
+            raise ValueError(f"{path}: {part!r} is no dict of weights")
     return content
 
 
@@ -128,7 +132,8 @@ def _rename(part: str, weights: Weights) -> Weights:
     for key, value in weights.items():
         name = key.removeprefix("module.")
         # The published list of position networks has one for every block; odd ones are empty.
-        name = re.sub(r"^q_fcs\.(\d+)", lambda m: f"position_mlps.{int(m[1]) // 2}", name)
+        if (listed := re.match(r"q_fcs\.(\d*[02468])\.", name)) is not None:
+            name = f"position_mlps.{int(listed[1]) // 2}." + name[listed.end() :]
         for pattern, replacement in renames:
             name = re.sub(pattern, replacement, name)
         renamed[prefix + name] = value

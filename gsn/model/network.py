@@ -16,6 +16,8 @@ from gsn.model.feature_head import FeatureHead
 from gsn.model.renderer import Renderer
 from gsn.model.sources import SourceViews, TeacherMaps, observe
 
+MIN_WIDTH = 8  # the inner layers of a view block are an eighth as wide
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 class ModelConfig:
@@ -31,6 +33,13 @@ class ModelConfig:
     inverse_depth: bool  # samples even in 1/z (or in z); true
     dropout: Annotated[float, Field(ge=0, lt=1)]  # 0.1
     parity: bool  # repeat the faults of the published code, for its checkpoints; true
+
+    def __post_init__(self) -> None:
+        if self.width < MIN_WIDTH or self.width % self.heads:
+            raise ValueError(
+                f"width {self.width} with {self.heads} heads: expected at least {MIN_WIDTH}, and a "
+                "multiple of the number of heads"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,6 +29,7 @@ class Scene:
     near: Tensor  # ()
     far: Tensor  # ()
     teacher: TeacherMaps | None = None  # float16, PCA coefficients, not normalised
+    teacher_name: str = ""  # for titles; says so if its weights are untrained
     basis: tuple[str, str] | None = None  # file name and sha256 of the basis of `teacher`
 
     @property
@@ -64,13 +65,14 @@ def load_scene(pack_path: Path, device: torch.device, targets: Path | None = Non
             height,
             width,
         )
-        teacher, basis = None, None
+        teacher, teacher_name, basis = None, "", None
         if targets is not None:
             found = load_targets(targets, pack.name)
             _check_views(found.maps, pack)
             maps = np.stack([found.maps.read(view) for view in range(pack.n_views)])
             values = torch.from_numpy(maps).permute(0, 3, 1, 2).contiguous()
             teacher = TeacherMaps(values.to(device), found.maps.header.cell_grid)
+            teacher_name = found.teacher
             basis = found.basis_file, found.basis.sha256
         return Scene(
             name=pack.name,
@@ -81,6 +83,7 @@ def load_scene(pack_path: Path, device: torch.device, targets: Path | None = Non
             near=torch.tensor(pack.near, dtype=torch.float32, device=device),
             far=torch.tensor(pack.far, dtype=torch.float32, device=device),
             teacher=teacher,
+            teacher_name=teacher_name,
             basis=basis,
         )
 

@@ -23,26 +23,41 @@ class FeedForward(nn.Module):
         return self.dropout(self.shrink(y))  # type: ignore[no-any-return]
 
 
-class ViewTransformer(nn.Module):
-    """Merges what V source views say about a sample into the token of that sample.
-
-    Attention by subtraction, with a weight for each channel (GNT, section 3.2).
-    """
+class AttentionBlock(nn.Module):
+    """What both blocks have: layers of an attention, and what follows it."""
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
-        hidden = width // 8
         self.attention_norm = nn.LayerNorm(width, eps=_NORM_EPS)
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
-        # The published network makes the value from the key, not from the input of the key.
         self.value = nn.Linear(width, width, bias=False)
-        self.position = _mlp(4, hidden, width)
-        self.score = _mlp(width, hidden, width)
         self.output = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
         self.feed_norm = nn.LayerNorm(width, eps=_NORM_EPS)
         self.feed = FeedForward(width, dropout)
+
+    def add_to(
+        self,
+        token: Tensor,  # (R, S, C)
+        merged: Tensor,  # (R, S, C)
+    ) -> Tensor:  # (R, S, C)
+        """Add what attention has merged to the token, then what the feed-forward makes of it."""
+        token = token + self.dropout(self.output(merged))
+        return token + self.feed(self.feed_norm(token))  # type: ignore[no-any-return]
+
+
+class ViewTransformer(AttentionBlock):
+    """Merges what V source views say about a sample into the token of that sample.
+
+    Attention by subtraction, with a weight for each channel (GNT, section 3.2). The published
+    network makes the value from the key, not from the input of the key.
+    """
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__(width, dropout)
+        self.position = _mlp(4, width // 8, width)
+        self.score = _mlp(width, width // 8, width)
 
     def forward(
         self,
@@ -59,24 +74,15 @@ class ViewTransformer(nn.Module):
         score = score.masked_fill(~visible[..., None], _MASKED)
         weights = self.dropout(score.softmax(dim=2))
         merged = (weights * (self.value(key) + position)).sum(dim=2)
-        token = token + self.dropout(self.output(merged))
-        return token + self.feed(self.feed_norm(token))  # type: ignore[no-any-return]
+        return self.add_to(token, merged)
 
 
-class RayTransformer(nn.Module):
+class RayTransformer(AttentionBlock):
     """Ordinary multi-head attention among the samples of a ray."""
 
     def __init__(self, width: int, n_heads: int, dropout: float) -> None:
-        super().__init__()
+        super().__init__(width, dropout)
         self.n_heads = n_heads
-        self.attention_norm = nn.LayerNorm(width, eps=_NORM_EPS)
-        self.query = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width, bias=False)
-        self.output = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
-        self.feed_norm = nn.LayerNorm(width, eps=_NORM_EPS)
-        self.feed = FeedForward(width, dropout)
 
     def forward(
         self,
@@ -92,9 +98,7 @@ class RayTransformer(nn.Module):
             attn_mask=used[:, None, None],
             dropout_p=self.dropout.p if self.training else 0.0,
         )
-        merged = merged.transpose(1, 2).flatten(2)
-        token = token + self.dropout(self.output(merged))
-        return token + self.feed(self.feed_norm(token))  # type: ignore[no-any-return]
+        return self.add_to(token, merged.transpose(1, 2).flatten(2))
 
     def attention(
         self,

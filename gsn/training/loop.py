@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsn.model.checkpoint import Checkpoint, load_checkpoint
-from gsn.model.network import GsnModel, pick_autocast
+from gsn.model.network import GsnModel, count_parameters, pick_autocast
 from gsn.model.scene import Scene
 from gsn.training.batches import draw_batch
 from gsn.training.config import TrainingConfig
@@ -38,6 +38,7 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(config.seed)
         self.step = 0
         self.history: list[tuple[int, Row]] = []
+        self.sums: dict[str, Tensor] = {}  # of the steps since the last point of the curves
         torch.manual_seed(config.seed)  # dropout draws from the global generator
 
     def take_step(self) -> tuple[dict[str, Tensor], int]:
@@ -60,6 +61,7 @@ class Trainer:
             "fingerprint": self.origin.fingerprint,
             "config": asdict(self.config),
             "history": list(self.history),
+            "sums": {key: value.cpu() for key, value in self.sums.items()},
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
             "torch_rng": torch.get_rng_state(),
@@ -86,6 +88,7 @@ class Trainer:
             torch.cuda.set_rng_state_all(checkpoint.training["cuda_rng"])
         self.step = checkpoint.step
         self.history = list(checkpoint.training["history"])
+        self.sums = dict(checkpoint.training["sums"])
 
 
 def train(trainer: Trainer, path: Path, on_row: OnRow) -> None:
@@ -105,19 +108,24 @@ def train(trainer: Trainer, path: Path, on_row: OnRow) -> None:
     if resumed is not None:
         trainer.restore(resumed)
         log.info("%s: continued at step %d of %d", path, trainer.step, config.max_steps)
+    log.info(
+        "%s: steps %d to %d of %d rays on %d scenes, %d parameters, on %s",
+        *(path, trainer.step, config.max_steps, config.batch.rays, len(trainer.scenes)),
+        *(count_parameters(trainer.model), trainer.scenes[0].images.device),
+    )
     for step, row in trainer.history:
         on_row(step, row)
-    sums: dict[str, Tensor] = {}
     n_rays = 0
     with tqdm(total=config.max_steps, initial=trainer.step, unit="step", desc=path.stem) as bar:
         while trainer.step < config.max_steps:
             parts, batch_rays = trainer.take_step()
             n_rays += batch_rays
-            sums = {key: sums.get(key, 0) + value for key, value in parts.items()}
+            sums = {key: value + trainer.sums.get(key, 0) for key, value in parts.items()}
+            trainer.sums = sums
             bar.update()
             if trainer.step % config.log_every == 0:
                 row = {key: float(value) / config.log_every for key, value in sums.items()}
-                sums = {}
+                trainer.sums = {}
                 trainer.history.append((trainer.step, row))
                 on_row(trainer.step, row)
                 rate = n_rays / max(bar.format_dict["elapsed"], 1e-9)

@@ -31,7 +31,7 @@ def colour_loss(
     target: Tensor,  # (R, 3), in [0, 1]
 ) -> Tensor:  # ()
     """Return the mean squared error of the colours."""
-    check_shape("rgb", rgb, "R 3")
+    check_shape("target", target, "R 3", check_shape("rgb", rgb, "R 3"))
     return functional.mse_loss(rgb, target)
 
 

@@ -41,7 +41,8 @@ class Origin:
         """
         settings = {
             "training": asdict(training) | {"max_steps": None},
-            "packs": {pack.stem: sha256_of_file(pack) for pack in packs},
+            # In order: scenes are drawn by their number.
+            "packs": [(pack.stem, sha256_of_file(pack)) for pack in packs],
             "start": dict(start),
             "code": sha256_of_code(gsn.geometry, gsn.model, gsn.training),
         }
