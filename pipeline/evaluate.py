@@ -117,6 +117,11 @@ def check_basis(scene: Scene, checkpoint: Checkpoint) -> None:
         return
     file, sha256 = scene.basis
     known = checkpoint.basis_sha256
+    if not known:
+        raise ValueError(
+            "the basis of the features that this model renders is unknown (an imported model): "
+            "train it on these targets with pipeline.distill first"
+        )
     if file not in known and SHARED_BASIS not in {file, *known}:
         return
     if known.get(file) != sha256:

@@ -26,7 +26,7 @@ def load_builder(folder):
 @pytest.fixture(scope="module")
 def case(parity_folder):
     with safe_open(parity_folder / "renderer_case.safetensors", "pt") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        tensors = {key: file.get_tensor(key) for key in file.keys()}
         return tensors, file.metadata()
 
 

@@ -1,0 +1,64 @@
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import logging
+from pathlib import Path
+from pipeline.command import DEFAULT_PARAMS, ParamsFile, run_stage
+
+def main(name: str, params: ParamsFile = DEFAULT_PARAMS) -> None:
+    logging.getLogger("stage").info("name %s, params %s", name, params)
+    failures = {"value": ValueError, "file": FileNotFoundError, "fault": KeyError}
+    if name in failures:
+        raise failures[name]("the teapot is empty: fill it")
+
+run_stage(main)
+"""
+
+
+@pytest.fixture
+def run(monkeypatch):
+    def stage(*arguments, **environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        command = [sys.executable, "-c", SCRIPT, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    return stage
+
+
+def test_arguments_and_options_reach_the_stage_and_its_log_is_shown(run):
+    done = run("x", "--params", "other.yaml")
+    assert done.returncode == 0
+    assert "name x, params other.yaml" in done.stderr
+    assert "name x, params params.yaml" in run("x").stderr
+
+
+@pytest.mark.parametrize("mistake", ["value", "file"])
+def test_a_mistake_of_the_user_is_told_in_one_line(run, mistake):
+    failed = run(mistake)
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].endswith("the teapot is empty: fill it")
+    assert "Traceback" not in failed.stderr
+
+
+def test_the_traceback_comes_where_it_is_asked_for(run):
+    failed = run("value", GSN_TRACEBACK="1")
+    assert failed.returncode == 1
+    assert "Traceback" in failed.stderr
+    assert "the teapot is empty" in failed.stderr
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(run):
+    failed = run("fault")
+    assert failed.returncode == 1
+    assert "KeyError" in failed.stderr
+    assert "Traceback" in failed.stderr
+
+
+def test_a_missing_argument_is_a_usage_error(run):
+    failed = run()
+    assert failed.returncode == 2
+    assert "name" in failed.stderr.lower()

@@ -1,0 +1,169 @@
+"""All stages, one after the other, on synthetic scenes of 8 tiny views."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from gsn.model.checkpoint import load_checkpoint
+from gsn.teachers import load_teacher
+from gsn.teachers.teacher import TeacherConfig
+from pipeline.config import ScenesConfig, load_section
+from pipeline.distill import DistillConfig, distill
+from pipeline.evaluate import EvaluateConfig, evaluate
+from pipeline.extract import extract
+from pipeline.fetch import FetchConfig, fetch
+from pipeline.prepare import PrepareConfig, prepare
+from pipeline.pretrain import PretrainConfig, pretrain
+from pipeline.reduce import ReduceConfig, reduce
+
+CPU = torch.device("cpu")
+CHANGES = {
+    "fetch.synthetic.n_views": 8,
+    "pretrain.training.max_steps": 120,
+    "pretrain.training.log_every": 20,
+    "pretrain.training.checkpoint_every": 60,
+    "pretrain.training.optimiser.warmup_steps": 10,
+    "distill.training.max_steps": 60,
+    "distill.training.log_every": 20,
+    "distill.training.checkpoint_every": 60,
+    "distill.training.optimiser.warmup_steps": 10,
+}
+IMAGE_SCORES = {"psnr_db", "ssim", "feature_cosine", "feature_mse"}
+MASK_SCORES = {"iou", "accuracy", "average_precision"}
+SCORES = {
+    "model": IMAGE_SCORES | MASK_SCORES,
+    "nearest_view": IMAGE_SCORES | MASK_SCORES,
+    "mean_view": IMAGE_SCORES | MASK_SCORES,
+    "teacher_on_photo": MASK_SCORES,
+}
+SPLITS = {"unseen": ["c"], "seen": ["a", "b"]}
+
+
+@dataclass
+class Run:
+    """What a run of all stages left."""
+
+    folder: Path
+    curves: dict[str, list[tuple[int, dict[str, float]]]]  # by stage
+
+    def metrics(self, split):
+        return json.loads((self.folder / split / "metrics.json").read_text())
+
+
+def make_data(folder, params):
+    """Run fetch, prepare, extract and reduce."""
+    scenes = load_section(params, "scenes", ScenesConfig)
+    fetch(folder / "raw", scenes.all_scenes, load_section(params, "fetch", FetchConfig))
+    cfg = load_section(params, "prepare", PrepareConfig)
+    prepare(folder / "raw", folder / "prepared", scenes.all_scenes, cfg)
+    packs = [folder / "prepared" / f"{name}.h5" for name in scenes.all_scenes]
+    teacher = load_teacher(load_section(params, "teacher", TeacherConfig), CPU)
+    extract(packs, folder / "features", teacher)
+    cfg = load_section(params, "reduce", ReduceConfig)
+    reduce(packs, scenes.train, folder / "features", folder / "targets", cfg)
+
+
+def train_and_score(folder, data, params):
+    """Run pretrain, distill and, for both splits, evaluate."""
+    scenes = load_section(params, "scenes", ScenesConfig)
+    packs = [data / "prepared" / f"{name}.h5" for name in scenes.train]
+    curves = {"pretrain": [], "distill": []}
+
+    def add_to(stage):
+        return lambda step, row: curves[stage].append((step, row))
+
+    first, second, targets = folder / "pretrain.pt", folder / "distill.pt", data / "targets"
+    cfg = load_section(params, "pretrain", PretrainConfig)
+    pretrain(packs, first, cfg, CPU, add_to("pretrain"))
+    cfg = load_section(params, "distill", DistillConfig)
+    distill(packs, targets, first, second, cfg, CPU, add_to("distill"))
+    cfg = load_section(params, "evaluate", EvaluateConfig)
+    for split, names in SPLITS.items():
+        packs = [data / "prepared" / f"{name}.h5" for name in names]
+        evaluate(packs, targets, load_checkpoint(second), folder / split, cfg, 0, CPU)
+    return Run(folder, curves)
+
+
+@pytest.fixture(scope="module")
+def params(tmp_path_factory, write_params):
+    path = tmp_path_factory.mktemp("smoke") / "params.yaml"
+    write_params(path, CHANGES)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(params):
+    make_data(params.parent, params)
+    return params.parent
+
+
+@pytest.fixture(scope="module")
+def run(params, data):
+    return train_and_score(data / "run", data, params)
+
+
+def test_the_loss_falls_in_both_stages(run):
+    for stage, n_points in (("pretrain", 6), ("distill", 3)):
+        losses = [row["loss"] for _, row in run.curves[stage]]
+        assert len(losses) == n_points
+        assert losses[-1] < 0.7 * losses[0], (stage, losses)
+
+
+def test_the_features_come_closer_to_the_teacher(run):
+    cosines = [row["feature_cosine"] for _, row in run.curves["distill"]]
+    assert cosines[-1] > cosines[0] + 0.1, cosines
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_metrics_hold_the_scores_of_every_method_and_scene(run, split):
+    metrics = run.metrics(split)
+    scenes = metrics.pop("scenes")
+    assert list(scenes) == SPLITS[split]
+    for scores in (metrics, *scenes.values()):
+        assert {method: set(of_method) for method, of_method in scores.items()} == SCORES
+        for of_method in scores.values():
+            assert all(math.isfinite(value) for value in of_method.values())
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_metrics_are_means_over_scenes(run, split):
+    metrics = run.metrics(split)
+    scenes = metrics.pop("scenes").values()
+    for method, scores in metrics.items():
+        for name, value in scores.items():
+            of_scenes = [scene[method][name] for scene in scenes]
+            assert value == pytest.approx(sum(of_scenes) / len(of_scenes))
+
+
+def test_every_held_out_view_has_a_picture(run):
+    pictures = sorted(run.folder.glob("*/images/*/*.png"))
+    # 8 views, every 4th held out.
+    expected = [
+        run.folder / split / "images" / scene / f"view_{view:03d}.png"
+        for split, scenes in SPLITS.items()
+        for scene in scenes
+        for view in (0, 4)
+    ]
+    assert pictures == sorted(expected)
+    for path in pictures:
+        assert cv2.imread(str(path)).std() > 10, path
+
+
+def test_the_same_seed_gives_the_same_curves_and_metrics(run, data, params):
+    again = train_and_score(data / "again", data, params)
+    assert again.curves == run.curves
+    for split in SPLITS:
+        assert again.metrics(split) == run.metrics(split)
+
+
+def test_another_seed_gives_another_result(run, data, tmp_path, write_params):
+    params = tmp_path / "params.yaml"
+    write_params(params, CHANGES | {"pretrain.training.seed": 1})
+    other = train_and_score(tmp_path, data, params)
+    assert other.curves["pretrain"] != run.curves["pretrain"]
+    assert other.metrics("unseen")["model"] != run.metrics("unseen")["model"]
