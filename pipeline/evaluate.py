@@ -84,6 +84,7 @@ def evaluate(
     scores: dict[str, MethodScores] = {}
     started = time.monotonic()
     with complete_or_absent(out / "images") as images, logging_redirect_tqdm():
+        images.mkdir()
         for pack in tqdm(packs, desc=out.name, unit="scene"):
             scene = load_scene(pack, device, targets)
             check_basis(scene, checkpoint)
@@ -108,6 +109,15 @@ def score_scene(scorer: SceneScorer, images: Path, limit: int) -> MethodScores:
     return {method: mean_scores(of_views) for method, of_views in rows.items()}
 
 
+def check_unseen(scenes: list[str], checkpoint: Checkpoint) -> None:
+    """Refuse to call scenes unseen that the model was trained on."""
+    if seen := sorted(set(scenes) & set(checkpoint.train_scenes)):
+        raise ValueError(
+            f"the model was trained on {', '.join(seen)}, which scenes.test calls unseen: run "
+            "pretrain and distill again"
+        )
+
+
 def check_basis(scene: Scene, checkpoint: Checkpoint) -> None:
     """Refuse targets in another PCA basis than the one the model was trained to render.
 
@@ -123,6 +133,7 @@ def check_basis(scene: Scene, checkpoint: Checkpoint) -> None:
             "train it on these targets with pipeline.distill first"
         )
     if file not in known and SHARED_BASIS not in {file, *known}:
+        log.warning("%s: scored in a basis of its own, which the model never saw", scene.name)
         return
     if known.get(file) != sha256:
         raise ValueError(
@@ -166,8 +177,11 @@ def main(
         "unseen": (scenes.test, cfg.max_views_per_scene.unseen),
         "seen": (scenes.train, cfg.max_views_per_scene.seen),
     }[split]
+    checkpoint = load_checkpoint(model)
+    if split == "unseen":
+        check_unseen(names, checkpoint)
     packs = [prepared / f"{name}.h5" for name in names]
-    evaluate(packs, targets, load_checkpoint(model), out, cfg, limit, pick_device(device))
+    evaluate(packs, targets, checkpoint, out, cfg, limit, pick_device(device))
 
 
 if __name__ == "__main__":

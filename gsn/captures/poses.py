@@ -114,7 +114,8 @@ def _load(path: Path) -> FloatArray:  # (V, 17)
             f"{path}: cannot be read ({error}), expected a plain (views, 17) array of floats: "
             "write it again with numpy.save"
         ) from error
-    if not isinstance(table, np.ndarray) or table.ndim != 2 or table.shape[1] != 17:
+    is_table = isinstance(table, np.ndarray) and table.ndim == 2 and table.shape[1] == 17
+    if not is_table or len(table) == 0:
         found = table.shape if isinstance(table, np.ndarray) else type(table).__name__
         raise CaptureError(
             f"{path}: found {found}, expected shape (views, 17): 15 numbers of the pose and two "

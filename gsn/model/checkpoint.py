@@ -28,7 +28,7 @@ class Checkpoint:
     step: int
     train_scenes: list[str]  # every scene the weights have seen, for leakage checks
     feature_channels: int | None = None  # None: stage I, without a feature head
-    basis_sha256: dict[str, str] = field(default_factory=dict)  # per scene: PCA basis of targets
+    basis_sha256: dict[str, str] = field(default_factory=dict)  # of the targets, by file name
     training: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:

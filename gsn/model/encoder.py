@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ENCODER_STRIDE_PX = 4  # pixels from cell to cell of the map
+SMALLEST_SIDE_PX = 16  # one cell at the coarsest level, which has no spread to normalise by
 
 
 class Encoder(nn.Module):
@@ -36,7 +37,16 @@ class Encoder(nn.Module):
         self.out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encode all photos at once."""
+        """Encode all photos at once.
+
+        Raises:
+            ValueError: They are too small for four halvings.
+        """
+        if min(images.shape[-2:]) <= SMALLEST_SIDE_PX:
+            raise ValueError(
+                f"photos of {images.shape[-1]}×{images.shape[-2]} px: the encoder needs more than "
+                f"{SMALLEST_SIDE_PX} px on each side"
+            )
         x = torch.relu(self.stem_norm(self.stem(images)))
         quarter = self.stage1(x)
         eighth = self.stage2(quarter)

@@ -21,7 +21,7 @@ class FeatureHead(nn.Module):
         if total % heads:
             raise ValueError(
                 f"feature head: {width} of the token and {channels} teacher channels do not "
-                f"divide by {heads} heads"
+                f"divide by {heads} heads; change reduce.dims"
             )
         self.view_block = ViewTransformer(total, dropout)
         self.ray_block = RayTransformer(total, heads, dropout)

@@ -2,12 +2,10 @@
 
 import argparse
 import hashlib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -36,8 +34,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             # Training checkpoints carry their command line.
             with torch.serialization.safe_globals([argparse.Namespace]):
                 content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError) as error:
-        raise ValueError(f"{path}: not a readable file of weights: {error}") from error
+    except Exception as error:  # torch raises many kinds, with advice that is not safe to follow
+        raise ValueError(
+            f"{path}: not a readable file of weights: expected what torch.save or safetensors "
+            f"writes, with tensors and plain settings only ({type(error).__name__})"
+        ) from error
     if isinstance(content, Mapping) and isinstance(content.get("teacher"), Mapping):
         content = content["teacher"]
     if not isinstance(content, Mapping) or not all(

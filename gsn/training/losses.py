@@ -19,8 +19,8 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class LossConfig:
     """Section `<stage>.loss` of params.yaml."""
 
-    rgb_weight: Weight
-    feature_weight: Weight
+    rgb_weight: Weight  # in stage II, published: 0.1
+    feature_weight: Weight  # in stage II, published: 1.0, of the mean over channels
     # cosine: 1 - cos of prediction and target. mse: squared error, as published, which also asks
     # the prediction to have the length of the target.
     feature_loss: Literal["cosine", "mse"]

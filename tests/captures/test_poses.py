@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from gsn.captures.poses import mean_cam_to_world, recentre
+from gsn.captures.capture import CaptureError
+from gsn.captures.poses import mean_cam_to_world, read_poses_bounds, recentre
 
 
 def rotation_about_vertical(angle):
@@ -49,3 +50,9 @@ def test_recentring_keeps_how_cameras_see_one_another():
         for b in range(3):
             expected = np.linalg.inv(cams[a]) @ cams[b]
             np.testing.assert_allclose(np.linalg.inv(moved[a]) @ moved[b], expected, atol=1e-12)
+
+
+def test_poses_without_a_row_are_refused(tmp_path):
+    np.save(tmp_path / "poses_bounds.npy", np.zeros((0, 17)))
+    with pytest.raises(CaptureError, match=r"poses_bounds\.npy"):
+        read_poses_bounds(tmp_path / "poses_bounds.npy")

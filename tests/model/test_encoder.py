@@ -148,3 +148,9 @@ def test_a_decoder_layer_is_convolution_norm_and_elu():
         ).sqrt()
         by_hand = torch.where(y > 0, y, y.exp() - 1)
         torch.testing.assert_close(layer(x), by_hand)
+
+
+def test_photos_too_small_for_the_encoder_are_refused():
+    encoder = Encoder(8, (1, 1, 1), 4, parity=False)
+    with pytest.raises(ValueError, match="photos of 40×16 px"):
+        encoder(torch.zeros(1, 3, 16, 40))

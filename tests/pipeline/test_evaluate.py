@@ -9,7 +9,7 @@ from gsn.captures.pack import write_pack
 from gsn.evaluation.scene_scores import ViewResult
 from gsn.evaluation.views import true_view
 from gsn.model.checkpoint import Checkpoint
-from pipeline.evaluate import check_basis, read_masks, score_scene, write_metrics
+from pipeline.evaluate import check_basis, check_unseen, read_masks, score_scene, write_metrics
 
 ONE, OTHER = "1" * 64, "2" * 64
 
@@ -49,6 +49,18 @@ def test_targets_in_another_basis_are_refused(make_scene, checkpoint_with, known
     scene = replace(make_scene("attic"), basis=basis)
     with pytest.raises(ValueError, match=r"scene 'attic': targets in the basis .* `dvc repro dist"):
         check_basis(scene, checkpoint_with(known))
+
+
+def test_a_scene_of_the_training_list_is_not_unseen(checkpoint_with):
+    checkpoint = checkpoint_with({})
+    check_unseen(["b", "c"], checkpoint)
+    with pytest.raises(ValueError, match=r"trained on a, which scenes\.test calls"):
+        check_unseen(["b", "a"], checkpoint)
+
+
+def test_an_imported_model_says_that_its_basis_is_unknown(make_scene, checkpoint_with):
+    with pytest.raises(ValueError, match=r"basis .* is unknown"):
+        check_basis(replace(make_scene(), basis=("basis.npz", ONE)), checkpoint_with({}))
 
 
 def test_a_model_that_renders_no_features_takes_any_basis(make_scene, checkpoint_with):

@@ -99,3 +99,10 @@ def test_the_hash_sees_a_change_of_one_value():
     with torch.no_grad():
         other[1].bias[0] += 1e-6
     assert sha256_of_weights(one) != sha256_of_weights(other)
+
+
+def test_a_text_in_place_of_weights_is_refused_by_name(tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_text("hello world")
+    with pytest.raises(ValueError, match=r"weights.pth: not a readable file of weights"):
+        read_weights(path)
