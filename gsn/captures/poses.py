@@ -123,7 +123,8 @@ def _load(path: Path) -> FloatArray:  # (V, 17)
         )
     if not np.issubdtype(table.dtype, np.floating):
         raise CaptureError(f"{path}: found type {table.dtype}, expected floats")
-    return table.astype(np.float64)
+    poses: FloatArray = table.astype(np.float64)
+    return poses
 
 
 def _check(path: Path, poses: LlffPoses) -> None:
