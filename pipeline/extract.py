@@ -24,7 +24,7 @@ from gsn.features.store import HalfArray, StoreHeader, view_fingerprint
 from gsn.features.update import StoreUpdate, drop_all_but, store_path
 from gsn.teachers import load_teacher
 from gsn.teachers.teacher import Teacher, TeacherConfig
-from pipeline.command import run_stage
+from pipeline.command import DEFAULT_PARAMS, DeviceName, ParamsFile, PreparedFolder, run_stage
 from pipeline.config import ScenesConfig, load_section
 from pipeline.device import pick_device
 
@@ -105,10 +105,10 @@ def feature_map(pack: Pack, view: int, teacher: Teacher) -> HalfArray:  # (h, w,
 
 
 def main(
-    prepared: Annotated[Path, typer.Argument(help="Folder of packs.")],
+    prepared: PreparedFolder,
     out: Annotated[Path, typer.Argument(help="Folder of feature maps to bring up to date.")],
-    params: Annotated[Path, typer.Option(help="Settings.")] = Path("params.yaml"),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    params: ParamsFile = DEFAULT_PARAMS,
+    device: DeviceName = "auto",
 ) -> None:
     """Compute the teacher's feature maps of all views."""
     scenes = load_section(params, "scenes", ScenesConfig).all_scenes

@@ -25,7 +25,7 @@ from gsn.features.pca import Basis, BasisError, PcaFit
 from gsn.features.store import FeatureMaps, HalfArray, StoreError, view_fingerprint
 from gsn.features.targets import SHARED_BASIS, scene_basis, target_header, target_map
 from gsn.features.update import StoreUpdate, drop_all_but, store_path
-from pipeline.command import run_stage
+from pipeline.command import DEFAULT_PARAMS, ParamsFile, PreparedFolder, run_stage
 from pipeline.config import STRICT, ScenesConfig, load_section
 
 log = logging.getLogger(__name__)
@@ -186,10 +186,10 @@ def project(scene: SceneFeatures, basis: Basis, basis_file: str, out: Path) -> N
 
 
 def main(
-    prepared: Annotated[Path, typer.Argument(help="Folder of packs.")],
+    prepared: PreparedFolder,
     features: Annotated[Path, typer.Argument(help="Folder of feature maps.")],
     out: Annotated[Path, typer.Argument(help="Folder of targets to write.")],
-    params: Annotated[Path, typer.Option(help="Settings.")] = Path("params.yaml"),
+    params: ParamsFile = DEFAULT_PARAMS,
 ) -> None:
     """Fit the PCA basis and write the targets."""
     scenes = load_section(params, "scenes", ScenesConfig)
