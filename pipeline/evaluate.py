@@ -3,6 +3,7 @@
 in   models/distill.pt                      the model, with its settings
      data/prepared/<scene>.h5               packs of scenes.test (unseen) or scenes.train (seen)
      data/targets/<teacher>/<scene>.zarr    the teacher's maps, reduced
+     data/targets/<teacher>/prompts.npz     texts to find objects by, if there are any
 out  reports/<split>/metrics.json           means over scenes by method; each scene under `scenes`
      reports/<split>/images/                a strip of pictures for each view
 """
@@ -27,6 +28,7 @@ from gsn.evaluation.objects import Labels, StrokeConfig
 from gsn.evaluation.scene_pictures import ScenePictures
 from gsn.evaluation.scene_scores import RenderConfig, SceneScorer, Scores, held_out_views
 from gsn.evaluation.scores import mean_scores
+from gsn.features.prompts import load_text_query
 from gsn.features.targets import SHARED_BASIS
 from gsn.model.checkpoint import Checkpoint, load_checkpoint
 from gsn.model.scene import Scene, load_scene
@@ -91,7 +93,8 @@ def evaluate(
             log.info("%s: features of %s", scene.name, scene.teacher_name)
             masks, labels = read_masks(pack)
             render = RenderConfig(cfg.source_views, cfg.pixel_stride, CHUNK_RAYS[device.type])
-            scorer = SceneScorer(model, scene, masks, labels, render, cfg.stroke, lpips)
+            text = load_text_query(targets, scene.basis[0]) if scene.basis else None
+            scorer = SceneScorer(model, scene, masks, labels, render, cfg.stroke, lpips, text)
             scores[scene.name] = score_scene(scorer, images / scene.name, max_views)
     write_metrics(out / "metrics.json", scores)
     log.info("%d scenes in %.0f s, to %s", len(packs), time.monotonic() - started, out)

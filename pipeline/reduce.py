@@ -2,34 +2,46 @@
 
 in   data/prepared/<scene>.h5                which views are held out
      data/features/<teacher>/<scene>.zarr    float16 (V, h, w, C)
+     data/features/<teacher>/basis.npz       if these are themselves coefficients
+     data/features/<teacher>/prompts.npz     if the teacher reads text
 out  data/targets/<teacher>/<scene>.zarr     float16 (V, h, w, D), coefficients, not normalised
-     data/targets/<teacher>/basis.npz        with scope `scene`: <scene>.basis.npz
+     data/targets/<teacher>/basis.npz        from the teacher's channels to D; with scope `scene`:
+                                             <scene>.basis.npz
+     data/targets/<teacher>/prompts.npz      a copy: text vectors stay in the teacher's space
 """
 
 import logging
+import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
+import torch
 import typer
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass as config_dataclass
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from gsn.atomic import remove
-from gsn.captures.pack import Pack, open_pack
-from gsn.features.pca import Basis, BasisError, PcaFit
-from gsn.features.store import FeatureMaps, HalfArray, StoreError, view_fingerprint
-from gsn.features.targets import SHARED_BASIS, scene_basis, target_header, target_map
+from gsn.atomic import complete_or_absent, remove
+from gsn.features.basis import Basis, BasisError, Projector
+from gsn.features.prompts import PROMPTS_FILE
+from gsn.features.reduction import fit_maps, write_coefficients
+from gsn.features.targets import SHARED_BASIS, scene_basis, target_header
 from gsn.features.update import StoreUpdate, drop_all_but, store_path
-from pipeline.command import DEFAULT_PARAMS, ParamsFile, PreparedFolder, run_stage
+from pipeline.command import DEFAULT_PARAMS, DeviceName, ParamsFile, PreparedFolder, run_stage
 from pipeline.config import STRICT, ScenesConfig, load_section
+from pipeline.device import pick_device
+from pipeline.scene_features import (
+    SceneFeatures,
+    check_one_teacher,
+    from_teacher,
+    open_features,
+    remedy,
+)
 
 log = logging.getLogger(__name__)
-REMEDY = "run `dvc repro extract`"
 
 
 @config_dataclass(frozen=True, config=STRICT)
@@ -42,28 +54,17 @@ class ReduceConfig:
     scope: Literal["global", "scene"]
 
 
-@dataclass(frozen=True)
-class SceneFeatures:
-    """Feature maps of one scene that match its pack."""
-
-    name: str
-    maps: FeatureMaps
-    fit_views: list[int]  # not held out
-
-    def read(self, view: int) -> HalfArray:  # (h, w, C)
-        """Read one map."""
-        try:
-            return self.maps.read(view)
-        except StoreError as error:
-            raise StoreError(f"{error}: {REMEDY}") from error
-
-    def place(self, view: int) -> str:
-        """Name a map, for messages."""
-        return f"{self.maps.path}: view {self.maps.header.view_names[view]!r}"
+# File of a basis -> scenes it is fitted on, scenes that are expressed in it.
+Groups = dict[str, tuple[list[SceneFeatures], list[SceneFeatures]]]
 
 
 def reduce(
-    packs: list[Path], train_scenes: list[str], features: Path, out: Path, cfg: ReduceConfig
+    packs: list[Path],
+    train_scenes: list[str],
+    features: Path,
+    out: Path,
+    cfg: ReduceConfig,
+    device: torch.device,
 ) -> None:
     """Write targets of all packs and the basis, or bases, they are coefficients of.
 
@@ -72,22 +73,26 @@ def reduce(
         ValueError: Feature maps are damaged, or not those of the packs; the basis cannot be fitted.
     """
     started = time.monotonic()
-    scenes = [open_features(path, features) for path in packs]
+    scenes = open_features(packs, features)
     check_one_teacher(scenes)
     names = [scene.name for scene in scenes]
     if unknown := sorted(set(train_scenes) - set(names)):
         raise ValueError(f"training scenes {unknown} are not among the packs: {names}")
-    groups: dict[str, tuple[list[SceneFeatures], list[SceneFeatures]]] = {}
+    groups: Groups = {}
     if cfg.scope == "scene":
         groups = {scene_basis(scene.name): ([scene], [scene]) for scene in scenes}
     else:
         groups[SHARED_BASIS] = ([scene for scene in scenes if scene.name in train_scenes], scenes)
+    log_price(groups, cfg)
     with logging_redirect_tqdm():
         for basis_file, (fitted_on, members) in groups.items():
-            basis = fit(fitted_on, cfg)
+            fitted = fit(fitted_on, cfg, device)
+            basis = from_teacher(fitted, features, members[0])
             basis.save(out / basis_file)
             for scene in members:
-                project(scene, basis, basis_file, out)
+                header = target_header(scene.maps.header, basis, basis_file)
+                project(scene, StoreUpdate(store_path(out, scene.name), header), fitted, device)
+    copy_prompts(features, out)
     drop_all_but(out, names)
     for path in out.glob(f"*{SHARED_BASIS}"):
         if path.name not in groups:
@@ -95,68 +100,38 @@ def reduce(
     log.info("%d scenes in %s, %.1f s", len(scenes), out, time.monotonic() - started)
 
 
-def open_features(path: Path, features: Path) -> SceneFeatures:
-    """Open the feature maps of a pack, and make sure that they are of its very photographs."""
-    with open_pack(path) as pack:
-        try:
-            maps = FeatureMaps(store_path(features, path.stem))
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{error}, but {path} is prepared: {REMEDY}") from error
-        except StoreError as error:
-            raise StoreError(f"{error}: {REMEDY}") from error
-        check_views(pack, maps)
-        return SceneFeatures(path.stem, maps, np.flatnonzero(~pack.held_out).tolist())
+def log_price(groups: Groups, cfg: ReduceConfig) -> None:
+    """Say how much will be read and written, if nothing can be reused."""
+    n_fit = n_all = read = written = 0
+    for fitted_on, members in groups.values():
+        n_fit += sum(len(scene.fit_views) for scene in fitted_on)
+        n_all += sum(len(scene.maps) for scene in members)
+        read += sum(len(scene.fit_views) * scene.maps.header.map_bytes for scene in fitted_on)
+        for scene in members:
+            read += len(scene.maps) * scene.maps.header.map_bytes
+            shape = (*scene.maps.header.map_shape[:2], cfg.dims)
+            written += len(scene.maps) * replace(scene.maps.header, map_shape=shape).map_bytes
+    log.info(
+        "%d maps to fit on, at most %d to project: %.3f MB to read, %.3f MB to write",
+        *(n_fit, n_all, read / 1e6, written / 1e6),
+    )
 
 
-def check_views(pack: Pack, maps: FeatureMaps) -> None:
-    """Compare names and pixels of the views of a pack with those the maps were made of."""
-    names = maps.header.view_names
-    if names != pack.view_names:
-        lacking = [name for name in pack.view_names if name not in names]
-        surplus = [name for name in names if name not in pack.view_names]
-        raise StoreError(
-            f"{maps.path}: not the views of {pack.path}: without a map {lacking}, without a "
-            f"photograph {surplus}: {REMEDY}"
-        )
-    for view, name in enumerate(names):
-        made_of = view_fingerprint(maps.header.made_by, pack.image(view))
-        if made_of != maps.header.fingerprints[view]:
-            raise StoreError(
-                f"{maps.path}: view {name!r} was made of another photograph than the one in "
-                f"{pack.path}: {REMEDY}"
-            )
-
-
-def check_one_teacher(scenes: list[SceneFeatures]) -> None:
-    """Refuse feature maps that were not all made by one teacher."""
-    for scene in scenes[1:]:
-        if scene.maps.header.made_by != scenes[0].maps.header.made_by:
-            raise StoreError(
-                f"{scene.maps.path} and {scenes[0].maps.path} are of different teachers: {REMEDY}"
-            )
-
-
-def fit(scenes: list[SceneFeatures], cfg: ReduceConfig) -> Basis:
+def fit(scenes: list[SceneFeatures], cfg: ReduceConfig, device: torch.device) -> Basis:
     """Fit a basis on the views of these scenes that are not held out, one map at a time."""
     names = ", ".join(scene.name for scene in scenes)
-    views = [(scene, view) for scene in scenes for view in scene.fit_views]
+    views = [(scene.maps, view) for scene in scenes for view in scene.fit_views]
     if not views:
         raise BasisError(f"no view to fit a basis on in scenes [{names}]: all are held out")
-    header = scenes[0].maps.header
-    pca = PcaFit(header.map_shape[-1])
-    for scene, view in tqdm(views, desc="fit", unit="view"):
-        features = scene.read(view)
-        try:
-            pca.add(features)
-        except BasisError as error:
-            raise BasisError(f"{scene.place(view)}: {error}: {REMEDY}") from error
+    with remedy(), tqdm(total=len(views), desc="fit", unit="view") as progress:
+        pca = fit_maps(views, device, progress.update)
     made_by: dict[str, object] = {
         "scope": cfg.scope,
         "views": {
             scene.name: [scene.maps.header.view_names[view] for view in scene.fit_views]
             for scene in scenes
         },
-        "features": header.made_by,
+        "features": scenes[0].maps.header.made_by,
     }
     try:
         basis = pca.solve(cfg.dims, made_by)
@@ -169,20 +144,22 @@ def fit(scenes: list[SceneFeatures], cfg: ReduceConfig) -> Basis:
     return basis
 
 
-def project(scene: SceneFeatures, basis: Basis, basis_file: str, out: Path) -> None:
+def project(scene: SceneFeatures, update: StoreUpdate, basis: Basis, device: torch.device) -> None:
     """Write the targets of one scene, and make sure of those that are there already."""
-    header = target_header(scene.maps.header, basis, basis_file)
-    update = StoreUpdate(store_path(out, scene.name), header)
     if update.is_current:
         return
-    update.begin()
-    for view in tqdm(update.missing, desc=f"project {scene.name}", unit="view"):
-        features = scene.read(view)
-        try:
-            update.write(view, target_map(features, basis))
-        except BasisError as error:
-            raise BasisError(f"{scene.place(view)}: {error}: {REMEDY}") from error
-    update.finish()
+    n_missing = len(update.missing)
+    with remedy(), tqdm(total=n_missing, desc=f"project {scene.name}", unit="view") as progress:
+        write_coefficients(scene.maps, update, Projector(basis, device), progress.update)
+
+
+def copy_prompts(features: Path, out: Path) -> None:
+    """Let the prompts lie beside the targets as they lie beside the features, or not at all."""
+    if (features / PROMPTS_FILE).is_file():
+        with complete_or_absent(out / PROMPTS_FILE) as partial:
+            shutil.copyfile(features / PROMPTS_FILE, partial)
+    else:
+        remove(out / PROMPTS_FILE)
 
 
 def main(
@@ -190,11 +167,13 @@ def main(
     features: Annotated[Path, typer.Argument(help="Folder of feature maps.")],
     out: Annotated[Path, typer.Argument(help="Folder of targets to write.")],
     params: ParamsFile = DEFAULT_PARAMS,
+    device: DeviceName = "auto",
 ) -> None:
     """Fit the PCA basis and write the targets."""
     scenes = load_section(params, "scenes", ScenesConfig)
     packs = [prepared / f"{name}.h5" for name in scenes.all_scenes]
-    reduce(packs, scenes.train, features, out, load_section(params, "reduce", ReduceConfig))
+    cfg = load_section(params, "reduce", ReduceConfig)
+    reduce(packs, scenes.train, features, out, cfg, pick_device(device))
 
 
 if __name__ == "__main__":

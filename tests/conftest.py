@@ -114,6 +114,7 @@ TINY = {
     "fetch.synthetic.samples_per_side": 1,
     "prepare.long_side_px": 48,
     "prepare.hold": 4,
+    "extract.kept_dims": 16,
     "reduce.dims": 8,
     "pretrain.model.encoder_width": 4,
     "pretrain.model.encoder_channels": 8,

@@ -20,7 +20,8 @@ import pytest
 from gsn.model.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
-COPIED = ["gsn", "pipeline", "data/captures", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config"]
+COPIED = ["gsn", "pipeline", "data/captures", "data/weights", "dvc.yaml", ".dvcignore"]
+COPIED += [".gitignore", ".dvc/config"]
 STAGES = ["fetch", "prepare", "extract", "reduce", "pretrain", "distill"]
 EVALUATIONS = ["evaluate@unseen", "evaluate@seen"]
 MAX_STEPS, CHECKPOINT_EVERY = 40, 4

@@ -18,6 +18,7 @@ from gsn.evaluation.objects import (
 )
 from gsn.evaluation.scores import mean_scores
 from gsn.evaluation.segmentation_metrics import score_mask
+from gsn.evaluation.text import TextSegmentation
 from gsn.evaluation.views import (
     View,
     encode_pool,
@@ -26,6 +27,7 @@ from gsn.evaluation.views import (
     render_view,
     true_view,
 )
+from gsn.features.prompts import TextQuery
 from gsn.model.network import GsnModel
 from gsn.model.scene import Scene
 
@@ -79,6 +81,7 @@ class SceneScorer:
         render: RenderConfig,
         stroke: StrokeConfig,
         lpips: Lpips | None,
+        text: TextQuery | None = None,
     ) -> None:
         self.scene = scene
         self.lpips = lpips
@@ -89,6 +92,10 @@ class SceneScorer:
         step = render.pixel_stride
         self._masks = {view: mask[::step, ::step] for view, mask in masks.items()}
         self._queries = self._make_queries(stroke)
+        self._text = TextSegmentation(text, labels) if text else None
+        if self._text:
+            named = len(self._text.named)
+            log.info("%s: prompts name %d of %d labels", scene.name, named, len(set(labels)))
 
     def score(self, target: int) -> ViewResult:
         """Render one held-out view and compare it, and the baselines, with the truth."""
@@ -105,6 +112,9 @@ class SceneScorer:
             for name, view in (views | {TEACHER: truth}).items():
                 scores.setdefault(name, {}).update(self._segment(name, view, target))
             segmentation = self._largest_object(views[MODEL], target)
+        for name, view in (views | {TEACHER: truth}).items():
+            if found := self._score_texts(view, target):
+                scores.setdefault(name, {}).update(found)
         return ViewResult(self.scene.view_names[target], truth, views[MODEL], scores, segmentation)
 
     def _render(self, target: int) -> View:
@@ -157,6 +167,11 @@ class SceneScorer:
                 predicted, scores = query.find(view.feature)
                 rows.append(score_mask(predicted, truth, scores))
         return mean_scores(rows)
+
+    def _score_texts(self, view: View, target: int) -> Scores:
+        if self._text is None or view.feature is None or target not in self._masks:
+            return {}
+        return self._text.score(view.feature, self._masks[target])
 
     def _largest_object(self, view: View, target: int) -> Segmentation | None:
         mask = self._masks[target]

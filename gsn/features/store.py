@@ -4,7 +4,8 @@
     <scene>.zarr/c.<view>.0.0.0   one map: its values, little-endian, and their CRC-32C
 
 A file is written under another name and renamed, and never changed afterwards: it may be a hard
-link into a cache. zarr reads a missing chunk as zeros; here that is an error.
+link into a cache. zarr reads a missing chunk as zeros; here that is an error. The maps are read and
+written without zarr, whose one thread of its own is slower than a disk.
 """
 
 import json
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import zarr
@@ -19,6 +21,7 @@ from zarr.codecs import Crc32cCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore, MemoryStore
 
+from gsn.atomic import partial_path
 from gsn.checks import check_shape
 from gsn.fingerprint import sha256_of_array, sha256_of_settings
 from gsn.geometry.cell_grid import CellGrid
@@ -26,6 +29,7 @@ from gsn.geometry.cell_grid import CellGrid
 FORMAT = "gsn-feature-maps 1"
 METADATA = "zarr.json"
 CHECKSUM_BYTES = 4
+STORED = np.dtype("<f2")  # whatever the machine
 HalfArray = npt.NDArray[np.float16]
 
 
@@ -35,7 +39,12 @@ class StoreError(ValueError):
 
 def view_fingerprint(made_by: Mapping[str, object], image: npt.NDArray[np.uint8]) -> str:
     """Say what a map was made of: the teacher's fingerprint and the pixels it saw."""
-    return sha256_of_settings({"made_by": made_by, "image": sha256_of_array(image)})
+    return map_fingerprint(made_by, sha256_of_array(image))
+
+
+def map_fingerprint(made_by: Mapping[str, object], image_sha256: str) -> str:
+    """Say the same from the hash of the pixels, as `sha256_of_array` gives it."""
+    return sha256_of_settings({"made_by": made_by, "image": image_sha256})
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,6 @@ class FeatureMaps:
             raise StoreError(f"{folder / METADATA}: not a zarr array: {error}") from error
         if array.shape != (len(self), *self.header.map_shape):
             raise StoreError(f"{folder / METADATA}: the shape {array.shape} contradicts its header")
-        self._array = array
 
     def __len__(self) -> int:
         return len(self.header.view_names)
@@ -138,10 +146,13 @@ class FeatureMaps:
                 f"{path}: the map of view {name!r} is damaged: expected "
                 f"{self.header.map_bytes} bytes, found {path.stat().st_size}"
             )
-        try:
-            return np.asarray(self._array[view], dtype=np.float16)
-        except ValueError as error:
-            raise StoreError(f"{path}: the map of view {name!r} is damaged: {error}") from error
+        values = np.empty(self.header.map_shape, dtype=STORED)
+        with path.open("rb") as file:
+            file.readinto(values.data)
+            stored = int.from_bytes(file.read(), "little")
+        if google_crc32c.value(values) != stored:
+            raise StoreError(f"{path}: the map of view {name!r} is damaged: its checksum differs")
+        return np.asarray(values, dtype=np.float16)
 
     def check_all(self) -> None:
         """Read every map once.
@@ -158,15 +169,26 @@ def chunk_path(folder: Path, view: int) -> Path:
     return folder / f"c.{view}.0.0.0"
 
 
-def write_map(folder: Path, view: int, values: HalfArray) -> None:
-    """Write the map of a view into a store under construction; its file appears complete.
+class MapWriter:
+    """Writes maps into a store under construction; several threads may use it at once."""
 
-    Raises:
-        ValueError: The shape is not that of the store's maps, or the type is not float16.
-    """
-    with zarr.config.set({"array.write_empty_chunks": True}):  # else no file for a map of zeros
-        array = zarr.open_array(LocalStore(folder), mode="r+")
-    check_shape("values", values, " ".join(map(str, array.shape[1:])))
-    if values.dtype != np.float16:
-        raise ValueError(f"values: expected float16, got {values.dtype}")
-    array[view] = values
+    def __init__(self, folder: Path) -> None:
+        """Open the store, whose metadata must be there: once, as it takes longer than a map."""
+        self._folder = folder
+        self._shape = StoreHeader.read(folder).map_shape
+
+    def write(self, view: int, values: HalfArray) -> None:
+        """Write the map (h, w, C) of a view; its file appears complete.
+
+        Raises:
+            ValueError: The shape is not that of the store's maps, or the type is not float16.
+        """
+        check_shape("values", values, " ".join(map(str, self._shape)))
+        if values.dtype != np.float16:
+            raise ValueError(f"values: expected float16, got {values.dtype}")
+        stored = np.ascontiguousarray(values, dtype=STORED)
+        path = chunk_path(self._folder, view)
+        with partial_path(path).open("wb") as file:
+            file.write(stored.data)
+            file.write(google_crc32c.value(stored).to_bytes(CHECKSUM_BYTES, "little"))
+        partial_path(path).replace(path)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gsn.features import pca
-from gsn.features.pca import Basis, BasisError
+from gsn.features import basis as basis_code
+from gsn.features.basis import Basis, BasisError
 from gsn.features.store import FeatureMaps, HalfArray, StoreError, StoreHeader
 from gsn.features.update import store_path
 from gsn.fingerprint import sha256_of_code, sha256_of_settings
@@ -27,7 +27,9 @@ class Targets:
     @property
     def teacher(self) -> str:
         """Name of the teacher, for titles; says so where its weights are untrained."""
-        made_by: Any = self.maps.header.made_by.get("features", {})
+        made_by: Any = self.maps.header.made_by
+        while "features" in made_by:  # coefficients, perhaps of coefficients
+            made_by = made_by["features"]
         name = str(made_by.get("name", "unknown"))
         trained = made_by.get("weights", {}).get("trained", False)
         return name if trained else f"{name}, untrained"
@@ -40,7 +42,7 @@ def scene_basis(scene: str) -> str:
 
 def target_header(features: StoreHeader, basis: Basis, basis_file: str) -> StoreHeader:
     """Say what the targets made of these features will be."""
-    code = sha256_of_code(sys.modules[__name__], pca)
+    code = sha256_of_code(sys.modules[__name__], basis_code)
     parts = {"basis": basis.sha256, "code": code}
     return StoreHeader(
         made_by={

@@ -19,3 +19,12 @@ class CellGrid:
         """Return the grid of patches of this size (rows, columns) that start at the corner."""
         rows, columns = patch_px
         return CellGrid(((rows - 1) / 2, (columns - 1) / 2), (rows, columns))
+
+    def scaled(self, factor: tuple[float, float]) -> "CellGrid":
+        """Return the same cells in an image enlarged by these factors (rows, columns).
+
+        Borders of the image stay borders: pixel index x lies x + 1/2 from the border.
+        """
+        row, column = ((f + 0.5) * s - 0.5 for f, s in zip(self.first_px, factor, strict=True))
+        step = (self.step_px[0] * factor[0], self.step_px[1] * factor[1])
+        return CellGrid((row, column), step)

@@ -2,24 +2,87 @@
 
 import argparse
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from gsn.fingerprint import sha256_of_array
+from gsn.fingerprint import sha256_of_array, sha256_of_file
+from gsn.teachers.teacher import HUB, SEEDED, TeacherConfig
 
 WRAPPERS = ("module.", "backbone.")  # of a training checkpoint, in the order they are put on
 SHOWN = 3  # names in a message
 
 
+def unchanged(
+    weights: dict[str, Tensor],
+    network: Any,  # noqa: ANN401  (networks of timm and open_clip have no types)
+) -> dict[str, Tensor]:
+    """Return a state dict that already has the network's names."""
+    return weights
+
+
+def build_network(
+    config: TeacherConfig,
+    create: Callable[[bool], Any],
+    wanted: str,
+    convert: Callable[[dict[str, Tensor], Any], Mapping[str, Tensor]] = unchanged,
+) -> tuple[Any, dict[str, object]]:
+    """Build a network with the weights that `config` asks for.
+
+    Args:
+        config: Section `teacher`.
+        create: Makes the network, with weights from the hub if told so, else with random ones.
+        wanted: File that a user without network should get, and where from, for the message.
+        convert: Brings a state dict read from a file, in any published layout, to the network's
+            own names.
+
+    Returns:
+        The network, frozen, and what its weights are, for the fingerprint.
+
+    Raises:
+        ValueError: The weights file does not fit the network.
+        FileNotFoundError: The weights are neither on this machine nor within reach.
+    """
+    source: dict[str, object]
+    # A new network draws random numbers, also when trained ones replace them; nobody else's
+    # random numbers may depend on that.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)  # and no CUDA one
+        if config.weights == HUB:
+            network = _from_hub(config.name, create, wanted)
+            source = {"source": HUB, "sha256": sha256_of_weights(network)}
+        elif config.weights == SEEDED:
+            network = create(False)
+            source = {"source": SEEDED, "seed": config.seed, "sha256": sha256_of_weights(network)}
+        else:
+            path = Path(config.weights)
+            network = create(False)
+            load_strictly(network, convert(read_weights(path), network), path)
+            source = {"source": "file", "sha256": sha256_of_file(path)}
+    source["trained"] = config.weights != SEEDED
+    return network.eval().requires_grad_(False), source
+
+
+def _from_hub(name: str, create: Callable[[bool], Any], wanted: str) -> Any:  # noqa: ANN401
+    try:
+        return create(True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise FileNotFoundError(
+            f"teacher {name!r}: the hub gave no weights ({type(error).__name__}); get {wanted}, "
+            "put it into data/weights/ and give its path as `weights` of the teacher, or use "
+            f"{SEEDED!r} for untrained weights"
+        ) from error
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict from a `.safetensors` file or one that `torch.save` wrote.
 
-    A DINO training checkpoint gives its teacher network, less the prefixes of its wrappers and the
-    projection head, which no map needs.
+    A DINO training checkpoint gives its teacher network (its student, where there is no teacher),
+    less the prefixes of its wrappers and the projection head, which no map needs.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -39,8 +102,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path}: not a readable file of weights: expected what torch.save or safetensors "
             f"writes, with tensors and plain settings only ({type(error).__name__})"
         ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("teacher"), Mapping):
-        content = content["teacher"]
+    for part in ("teacher", "student"):
+        if (
+            isinstance(content, Mapping)
+            and content.get(part)
+            and isinstance(content[part], Mapping)
+        ):
+            content = content[part]
     if not isinstance(content, Mapping) or not all(
         isinstance(value, Tensor) for value in content.values()
     ):

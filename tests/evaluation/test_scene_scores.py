@@ -9,7 +9,10 @@ from gsn.evaluation.image_metrics import score_image
 from gsn.evaluation.objects import StrokeConfig, make_queries
 from gsn.evaluation.scene_scores import RenderConfig, SceneScorer, held_out_views
 from gsn.evaluation.segmentation_metrics import score_mask
+from gsn.evaluation.text import TextSegmentation
 from gsn.evaluation.views import mean_view, nearest_view, render_view, true_view
+from gsn.features.basis import Basis
+from gsn.features.prompts import Prompts, TextQuery
 from gsn.geometry.cell_grid import CellGrid
 from gsn.model.sources import TeacherMaps
 
@@ -36,8 +39,8 @@ def model(make_model):
     return make_model(4)
 
 
-def scorer_of(model, scene, masks, lpips=None):
-    return SceneScorer(model, scene, masks, LABELS, RENDER, STROKE, lpips)
+def scorer_of(model, scene, masks, lpips=None, text=None):
+    return SceneScorer(model, scene, masks, LABELS, RENDER, STROKE, lpips, text)
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +183,49 @@ def test_lpips_is_asked_for_every_method(model, scene):
     assert [found["lpips"] for found in result.scores.values()] == [0.25] * 3
     photo = true_view(scene, 3, 2).rgb.permute(2, 0, 1)[None]
     assert all(torch.equal(pair[1], photo) for pair in pairs)
+
+
+@pytest.fixture(scope="module")
+def text():
+    """Texts whose directions are those of the table and the two objects in the teacher's maps."""
+    basis = Basis(np.full(4, 0.2), np.eye(4), np.ones(4), np.full(4, 0.25), 9, {})
+    vectors = np.eye(4, dtype=np.float32)[:3]
+    return TextQuery(basis, Prompts(("a table", "a cup", "the jar"), vectors, {}), 2.0)
+
+
+TEXT_KEYS = {"text_iou", "text_accuracy", "text_ap"}
+
+
+def test_objects_are_found_by_texts_in_every_kind_of_view(model, scene, text):
+    result = scorer_of(model, scene, dict.fromkeys(range(6), MASK), text=text).score(3)
+    for method in ("teacher_on_photo", "nearest_view", "mean_view"):
+        # Between cells features are mixed, which costs objects their corners.
+        assert result.scores[method]["text_iou"] > 0.95
+        assert result.scores[method]["text_ap"] > 0.95
+    expected = TextSegmentation(text, LABELS).score(result.rendered.feature, MASK[::2, ::2])
+    assert expected.keys() == TEXT_KEYS
+    found = {key: result.scores["model"][key] for key in TEXT_KEYS}
+    assert found == pytest.approx(expected)
+    assert "iou" in result.scores["model"]
+
+
+def test_texts_need_neither_a_stroke_nor_a_mask_of_a_source_view(model, scene, text):
+    result = scorer_of(model, scene, {3: MASK}, text=text).score(3)
+    assert set(result.scores["teacher_on_photo"]) == TEXT_KEYS
+    assert TEXT_KEYS < set(result.scores["model"])
+
+
+def test_without_prompts_or_features_or_mask_no_text_is_scored(
+    model, make_model, scene, scorer, result, text
+):
+    masks = dict.fromkeys(range(6), MASK)
+    assert not any(TEXT_KEYS & set(scores) for scores in result.scores.values())
+    colour_alone = scorer_of(make_model(), scene, masks, text=text).score(3).scores
+    assert not TEXT_KEYS & set(colour_alone["model"])
+    assert TEXT_KEYS < set(colour_alone["nearest_view"])
+    unmasked = scorer_of(model, scene, {0: MASK}, text=text).score(3).scores
+    assert not any(TEXT_KEYS & set(scores) for scores in unmasked.values())
+    assert "teacher_on_photo" not in unmasked
 
 
 @pytest.mark.parametrize(

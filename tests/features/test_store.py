@@ -1,16 +1,20 @@
+import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import zarr
 
 from gsn.features.store import (
     FeatureMaps,
+    MapWriter,
     StoreError,
     StoreHeader,
     chunk_path,
+    map_fingerprint,
     view_fingerprint,
-    write_map,
 )
 from gsn.geometry.cell_grid import CellGrid
 
@@ -36,8 +40,9 @@ def folder(tmp_path, maps):
     path = tmp_path / "s.zarr"
     path.mkdir()
     (path / "zarr.json").write_bytes(HEADER.document())
+    writer = MapWriter(path)
     for view, values in enumerate(maps):
-        write_map(path, view, values)
+        writer.write(view, values)
     return path
 
 
@@ -77,6 +82,19 @@ def test_a_missing_map_is_an_error_not_zeros(folder):
         FeatureMaps(folder).check_all()
 
 
+def test_zarr_itself_reads_and_writes_the_same_bytes(folder, maps, tmp_path):
+    read = zarr.open_array(folder, mode="r")
+    np.testing.assert_array_equal(read[:], maps)
+    other = tmp_path / "by_zarr.zarr"
+    other.mkdir()
+    (other / "zarr.json").write_bytes(HEADER.document())
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        written = zarr.open_array(other, mode="r+")
+    written[:] = maps
+    for view in range(3):
+        assert chunk_path(other, view).read_bytes() == chunk_path(folder, view).read_bytes()
+
+
 def test_a_damaged_or_torn_map_is_an_error(folder):
     path = chunk_path(folder, 2)
     whole = path.read_bytes()
@@ -110,9 +128,9 @@ def test_a_folder_that_is_no_store_is_refused(folder, tmp_path):
 
 def test_maps_of_another_shape_or_type_are_not_written(folder, maps):
     with pytest.raises(ValueError, match=r"expected shape \(2 3 4\), got \(3, 2, 4\)"):
-        write_map(folder, 0, maps[0].reshape(3, 2, 4))
+        MapWriter(folder).write(0, maps[0].reshape(3, 2, 4))
     with pytest.raises(ValueError, match="expected float16, got float32"):
-        write_map(folder, 0, maps[0].astype(np.float32))
+        MapWriter(folder).write(0, maps[0].astype(np.float32))
 
 
 def test_writing_replaces_a_file_and_never_changes_it(folder, tmp_path, maps):
@@ -120,7 +138,7 @@ def test_writing_replaces_a_file_and_never_changes_it(folder, tmp_path, maps):
     link = tmp_path / "cached"
     link.hardlink_to(path)
     before = link.read_bytes()
-    write_map(folder, 0, maps[0] + np.float16(1))
+    MapWriter(folder).write(0, maps[0] + np.float16(1))
     assert link.read_bytes() == before != path.read_bytes()
 
 
@@ -149,3 +167,23 @@ def test_the_fingerprint_of_a_view_sees_pixels_and_teacher():
     }
     assert len(fingerprints) == 4
     assert view_fingerprint({"seed": 0, "name": "fake"}, image.copy()) in fingerprints
+
+
+def test_a_hash_of_the_pixels_stands_for_them():
+    image = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    head = b"|u1 (2, 3, 3) "
+    sha256 = hashlib.sha256(head + bytes(range(18))).hexdigest()
+    assert map_fingerprint({"seed": 0}, sha256) == view_fingerprint({"seed": 0}, image)
+
+
+def test_threads_may_write_one_store_at_once(folder):
+    rng = np.random.default_rng(1)
+    maps = rng.standard_normal((30, 2, 3, 4)).astype(np.float16)
+    names = tuple(map(str, range(30)))
+    header = replace(HEADER, view_names=names, fingerprints=names)
+    (folder / "zarr.json").write_bytes(header.document())
+    writer = MapWriter(folder)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(writer.write, range(30), maps))
+    store = FeatureMaps(folder)
+    np.testing.assert_array_equal([store.read(view) for view in range(30)], maps)

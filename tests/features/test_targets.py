@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -88,3 +90,19 @@ def test_coefficients_beyond_float16_are_refused():
     features[0, 0, 0] = 40000  # twice that is more than 65504
     with pytest.raises(BasisError, match="beyond the range of float16"):
         target_map(features, basis)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_the_teacher_is_named_also_if_the_features_were_coefficients(tmp_path, trained):
+    made_by = {"name": "dino", "weights": {"trained": trained}}
+    for features in (made_by, {"features": made_by, "basis": {"sha256": "1"}, "code": "2"}):
+        basis = basis_of(MAPS)
+        basis.save(tmp_path / "basis.npz")
+        header = target_header(replace(FEATURES, made_by=features), basis, "basis.npz")
+        update = StoreUpdate(store_path(tmp_path, "scene"), header)
+        update.begin()
+        for view in update.missing:
+            update.write(view, target_map(MAPS[view], basis))
+        update.finish()
+        name = load_targets(tmp_path, "scene").teacher
+        assert name == ("dino" if trained else "dino, untrained")

@@ -1,6 +1,7 @@
 """Tests of stage `extract`. Run as a script it extracts slowly, for the test that kills it."""
 
 import hashlib
+import math
 import os
 import signal
 import subprocess
@@ -14,13 +15,20 @@ import torch
 
 from gsn.captures.capture import Capture
 from gsn.captures.pack import write_pack
+from gsn.features import price
+from gsn.features.basis import Basis
+from gsn.features.kept_basis import BASIS_FILE
 from gsn.features.store import FeatureMaps
+from gsn.features.targets import SHARED_BASIS, load_targets
 from gsn.features.update import store_path
 from gsn.geometry.cell_grid import CellGrid
-from pipeline.extract import extract, main
+from pipeline import extract as stage
+from pipeline.extract import ExtractConfig, main
 
 ROOT = Path(__file__).parents[2]
 HEIGHT, WIDTH, PATCH = 13, 20, 4
+CPU = torch.device("cpu")
+RAW, KEPT = ExtractConfig(keep_raw=True, kept_dims=2), ExtractConfig(keep_raw=False, kept_dims=2)
 
 
 class FakeTeacher:
@@ -34,6 +42,10 @@ class FakeTeacher:
         self.fingerprint = {"name": self.name, "weights": {"seed": seed}}
         self.seed, self.delay_s, self.log = seed, delay_s, log
         self.shown = []
+        self.fails_after = math.inf
+
+    def compile(self):
+        raise AssertionError("a few views do not pay for it")
 
     def grid_size(self, height, width):
         return height // PATCH, width // PATCH
@@ -50,7 +62,12 @@ class FakeTeacher:
                     file.write(digest(image) + "\n")
         pooled = torch.nn.functional.avg_pool2d(images.permute(0, 3, 1, 2).float(), PATCH)
         colours = pooled.permute(0, 2, 3, 1) / 255 + self.seed
-        return torch.cat([colours, colours**2], dim=-1)
+        maps = torch.cat([colours, colours**2], dim=-1)
+        return maps if len(self.shown) <= self.fails_after else maps * torch.nan
+
+
+def extract(packs, out, teacher, cfg=RAW, fit_scenes=("s",)):
+    stage.extract(packs, out, teacher, cfg, CPU, fit_scenes)
 
 
 def digest(image):
@@ -62,7 +79,7 @@ def photograph(scene, view):
     return rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
-def pack(folder, scene, views):
+def pack(folder, scene, views, held_out=""):
     """Write a pack with a view for each letter."""
     n_views = len(views)
     capture = Capture(
@@ -76,7 +93,7 @@ def pack(folder, scene, views):
         far=2.0,
     )
     path = folder / f"{scene}.h5"
-    write_pack(path, capture, np.zeros(n_views, dtype=np.bool_))
+    write_pack(path, capture, np.array([view in held_out for view in views]))
     return path
 
 
@@ -88,8 +105,8 @@ def contents(folder):
     }
 
 
-def fresh(packs, folder, teacher):
-    extract(packs, folder, teacher)
+def fresh(packs, folder, teacher, cfg=RAW):
+    extract(packs, folder, teacher, cfg)
     return contents(folder)
 
 
@@ -148,13 +165,142 @@ def test_another_teacher_makes_all_maps_again(tmp_path):
     assert contents(out) == fresh(packs, tmp_path / "fresh", FakeTeacher(seed=1))
 
 
-def test_the_price_is_told_before_the_work(tmp_path, caplog):
+@pytest.mark.parametrize("cfg", [RAW, KEPT])
+def test_settings_swapped_and_swapped_back_cost_nothing(tmp_path, cfg):
+    packs, out = [pack(tmp_path, "s", "ab"), pack(tmp_path, "t", "x")], tmp_path / "features" / "f"
+    extract(packs, out, FakeTeacher(seed=0), cfg)
+    before = contents(out)
+    extract(packs, out, FakeTeacher(seed=1), cfg)
+    assert contents(out) == fresh(packs, tmp_path / "fresh" / "f", FakeTeacher(seed=1), cfg)
+    other = RAW if cfg is KEPT else KEPT
+    extract(packs, out, FakeTeacher(seed=0), other)
+    for seed, setting in ((0, cfg), (1, cfg), (0, other), (0, cfg)):
+        teacher = FakeTeacher(seed=seed)
+        extract(packs, out, teacher, setting)
+        assert teacher.shown == []
+    assert contents(out) == before
+
+
+def test_maps_of_a_killed_run_survive_other_settings(tmp_path):
+    path, out = pack(tmp_path, "s", "ab"), tmp_path / "features" / "f"
+    extract([path], out, FakeTeacher(seed=0))
+    half = FakeTeacher(seed=1)
+    half.fails_after = 1
+    with pytest.raises(ValueError, match="view 'b': fake gives NaN"):
+        extract([path], out, half)
+    teacher = FakeTeacher(seed=0)
+    extract([path], out, teacher)
+    assert teacher.shown == []
+    assert contents(out) == fresh([path], tmp_path / "fresh" / "f", FakeTeacher(seed=0))
+    teacher = FakeTeacher(seed=1)
+    extract([path], out, teacher)
+    assert teacher.shown == [digest(photograph("s", "b"))]
+
+
+def test_the_price_is_told_before_the_work(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(price, "free_bytes", lambda path: 5_000_000_000)
+    monkeypatch.setattr("pipeline.price.free_bytes", lambda path: 5_000_000_000)
     packs = [pack(tmp_path, "s", "ab")]
     with caplog.at_level("INFO"):
         extract(packs, tmp_path / "out", FakeTeacher())
     messages = [record.message for record in caplog.records]
-    assert messages[0] == "2 maps to make, 0 to reuse, 0.0 MB to write"
+    assert messages[0] == "2 maps to make, 0 to reuse: 0.000 GB to write, 5.000 GB free"
     assert "2 maps made, 0 reused, 0 stores dropped" in messages
+
+
+@pytest.mark.parametrize("cfg", [RAW, KEPT])
+def test_maps_that_do_not_fit_the_disk_are_refused_before_the_work(tmp_path, monkeypatch, cfg):
+    packs, out = [pack(tmp_path, "s", "ab"), pack(tmp_path, "t", "x")], tmp_path / "features" / "f"
+    one = 3 * 5 * 2 * (6 if cfg is RAW else 2)
+    teacher = FakeTeacher()
+    monkeypatch.setattr(price, "free_bytes", lambda path: 3 * one)
+    with pytest.raises(
+        OSError, match=r"f: .* GB are needed here and .* `extract\.keep_raw: false`"
+    ):
+        extract(packs, out, teacher, cfg)
+    assert teacher.shown == [] and not out.exists()
+    monkeypatch.setattr(price, "free_bytes", lambda path: 4 * one)
+    extract(packs, out, teacher, cfg)
+    # What is reused needs no room, being linked.
+    monkeypatch.setattr(price, "free_bytes", lambda path: one + one // 2)
+    packs[1] = pack(tmp_path, "t", "yx")
+    extract(packs, out, teacher, cfg)
+    monkeypatch.setattr("pipeline.price.hard_links_work", lambda folder: False)
+    packs[1] = pack(tmp_path, "t", "zyx")
+    with pytest.raises(OSError, match="are needed here"):
+        extract(packs, out, teacher, cfg)
+
+
+def test_kept_coefficients_are_those_of_the_basis_of_the_training_views(tmp_path):
+    packs = [pack(tmp_path, "s", "abc", held_out="b"), pack(tmp_path, "t", "xy")]
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    extract(packs, raw, FakeTeacher())
+    extract(packs, out, FakeTeacher(), KEPT)
+    features = {
+        (scene, view): FeatureMaps(store_path(raw, scene)).read(view).astype(np.float64)
+        for scene, view in [("s", 0), ("s", 1), ("s", 2), ("t", 0), ("t", 1)]
+    }
+    fitted_on = np.concatenate([features["s", 0], features["s", 2]]).reshape(-1, 6)
+    centred = fitted_on - fitted_on.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    for (scene, view), values in features.items():
+        by_hand = (values - fitted_on.mean(axis=0)) @ directions[:2].T
+        got = load_targets(out, scene).maps.read(view)
+        assert got.shape == (3, 5, 2)
+        np.testing.assert_allclose(np.abs(got), np.abs(by_hand), atol=2e-3)
+    targets = load_targets(out, "t")
+    assert targets.teacher == "fake, untrained"  # the fake does not say that it is trained
+    assert targets.maps.header.made_by["features"] == FakeTeacher().fingerprint
+
+
+def test_with_kept_coefficients_only_new_views_are_seen_while_the_basis_stays(tmp_path):
+    packs, out = [pack(tmp_path, "s", "ab"), pack(tmp_path, "t", "x")], tmp_path / "out"
+    teacher = FakeTeacher()
+    extract(packs, out, teacher, KEPT)
+    views = [
+        digest(photograph(scene, view)) for scene, view in (("s", "a"), ("s", "b"), ("t", "x"))
+    ]
+    assert teacher.shown == [*views[:2], *views]
+    packs[1] = pack(tmp_path, "t", "xy")
+    teacher = FakeTeacher()
+    extract(packs, out, teacher, KEPT)
+    assert teacher.shown == [digest(photograph("t", "y"))]
+    assert contents(out) == fresh(packs, tmp_path / "fresh", FakeTeacher(), KEPT)
+    packs[0] = pack(tmp_path, "s", "abc")
+    teacher = FakeTeacher()
+    extract(packs, out, teacher, KEPT)
+    assert len(teacher.shown) == 3 + 5
+    assert contents(out) == fresh(packs, tmp_path / "fresh", FakeTeacher(), KEPT)
+
+
+def test_the_basis_goes_when_all_channels_are_kept(tmp_path):
+    packs, out = [pack(tmp_path, "s", "ab")], tmp_path / "out"
+    extract(packs, out, FakeTeacher(), KEPT)
+    assert Basis.load(out / BASIS_FILE).components.shape == (2, 6)
+    assert BASIS_FILE == SHARED_BASIS
+    extract(packs, out, FakeTeacher(), RAW)
+    assert contents(out) == fresh(packs, tmp_path / "fresh", FakeTeacher(), RAW)
+    assert not (out / BASIS_FILE).exists()
+
+
+def test_more_dimensions_than_the_teacher_has_are_refused(tmp_path):
+    cfg = ExtractConfig(keep_raw=False, kept_dims=7)
+    with pytest.raises(ValueError, match=r"`extract.kept_dims` is 7, but fake has 6 channels"):
+        extract([pack(tmp_path, "s", "ab")], tmp_path / "out", FakeTeacher(), cfg)
+
+
+def test_a_basis_without_views_to_fit_it_on_is_refused(tmp_path):
+    packs = [pack(tmp_path, "s", "ab", held_out="ab")]
+    with pytest.raises(ValueError, match="basis of fake on 0 views that are not held out: 2 PCA"):
+        extract(packs, tmp_path / "out", FakeTeacher(), KEPT)
+
+
+def test_a_teacher_that_gives_nan_makes_no_basis(tmp_path):
+    teacher = FakeTeacher()
+    teacher.fails_after = 0
+    with pytest.raises(ValueError, match="features hold NaN"):
+        extract([pack(tmp_path, "s", "ab")], tmp_path / "out", teacher, KEPT)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("trained", [True, False])
@@ -195,12 +341,11 @@ def test_killed_while_writing_it_goes_on_where_it_was(tmp_path):
     assert contents(out) == fresh([path], tmp_path / "fresh", FakeTeacher())
 
 
-def test_the_command_line_runs_the_teacher_of_the_settings(tmp_path, caplog):
+def test_the_command_line_runs_the_teacher_of_the_settings(tmp_path, caplog, write_params):
     pack(tmp_path, "s", "ab")
     params = tmp_path / "params.yaml"
-    params.write_text(
-        "scenes: {train: [s], test: []}\nteacher: {name: dino_vits8, weights: seeded, seed: 3}\n"
-    )
+    changes = {"scenes.train": ["s"], "scenes.test": [], "teacher.name": "dino_vits8"}
+    write_params(params, changes | {"teacher.weights": "seeded", "teacher.seed": 3})
     main(tmp_path, tmp_path / "out", params, "cpu")
     header = FeatureMaps(tmp_path / "out" / "s.zarr").header
     assert header.map_shape == (1, 2, 384)

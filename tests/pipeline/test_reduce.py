@@ -2,17 +2,21 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from sklearn.decomposition import PCA
 
 from gsn.captures.capture import Capture
 from gsn.captures.pack import write_pack
-from gsn.features.pca import Basis, BasisError
+from gsn.features.basis import Basis, BasisError
+from gsn.features.pca import PcaFit
+from gsn.features.prompts import PROMPTS_FILE
 from gsn.features.store import StoreError, StoreHeader, chunk_path, view_fingerprint
 from gsn.features.targets import load_targets
 from gsn.features.update import StoreUpdate, store_path
 from gsn.geometry.cell_grid import CellGrid
 from pipeline.reduce import ReduceConfig, main, reduce
 
+CPU = torch.device("cpu")
 GLOBAL = ReduceConfig(dims=4, scope="global")
 PER_SCENE = ReduceConfig(dims=4, scope="scene")
 MADE_BY = {"name": "fake"}
@@ -50,22 +54,25 @@ def write_scene_pack(folder, scene, views="abcd", held_out="a"):
     return path
 
 
-def write_features(folder, scene, views="abcd", made_by=MADE_BY, change=None):
+def write_features(folder, scene, views="abcd", made_by=MADE_BY, change=None, replace=None):
+    maps = [map_of(scene, view) for view in views]
+    for k, view in enumerate(views):
+        if change is not None:
+            change(view, maps[k])
+        if replace is not None:
+            maps[k] = replace(view, maps[k])
     header = StoreHeader(
         made_by=made_by,
         view_names=tuple(views),
         fingerprints=tuple(view_fingerprint(made_by, image(scene, view)) for view in views),
-        map_shape=SHAPE,
+        map_shape=maps[0].shape,
         cell_grid=CellGrid((1.5, 1.5), (4, 4)),
         image_size=(12, 16),
     )
     update = StoreUpdate(store_path(folder, scene), header)
     update.begin()
     for view in update.missing:
-        values = map_of(scene, views[view])
-        if change is not None:
-            change(views[view], values)
-        update.write(view, values)
+        update.write(view, maps[view])
     update.finish()
 
 
@@ -100,7 +107,7 @@ def assert_same_basis(basis, expected):
 
 
 def test_the_shared_basis_is_that_of_training_views_of_training_scenes(world):
-    reduce(*world, GLOBAL)
+    reduce(*world, GLOBAL, CPU)
     basis = Basis.load(world[3] / "basis.npz")
     assert_same_basis(basis, PCA(4, svd_solver="full").fit(vectors(["s", "t"])))
     assert basis.made_by["views"] == {"s": ["b", "c", "d"], "t": ["b", "c", "d"]}
@@ -108,7 +115,7 @@ def test_the_shared_basis_is_that_of_training_views_of_training_scenes(world):
 
 
 def test_held_out_views_and_test_scenes_leave_no_trace_in_the_basis(world, tmp_path):
-    reduce(*world, GLOBAL)
+    reduce(*world, GLOBAL, CPU)
     before = Basis.load(world[3] / "basis.npz")
 
     def blow_up_held_out(view, values):
@@ -117,14 +124,14 @@ def test_held_out_views_and_test_scenes_leave_no_trace_in_the_basis(world, tmp_p
     write_features(tmp_path / "other", "s", change=blow_up_held_out)
     write_features(tmp_path / "other", "t", change=blow_up_held_out)
     write_features(tmp_path / "other", "u", change=lambda view, values: values.fill(7))
-    reduce(*world[:2], tmp_path / "other", world[3], GLOBAL)
+    reduce(*world[:2], tmp_path / "other", world[3], GLOBAL, CPU)
     after = Basis.load(world[3] / "basis.npz")
     assert after.sha256 == before.sha256
 
 
 @pytest.mark.parametrize("cfg", [GLOBAL, PER_SCENE])
 def test_targets_are_the_coefficients_of_every_view(world, cfg):
-    reduce(*world, cfg)
+    reduce(*world, cfg, CPU)
     for scene in SCENES:
         targets = load_targets(world[3], scene)
         fitted_on = TRAIN if cfg is GLOBAL else [scene]
@@ -142,33 +149,33 @@ def test_a_change_of_scope_leaves_nothing_of_the_other(world, tmp_path):
         (PER_SCENE, {"s.basis.npz", "t.basis.npz", "u.basis.npz"}),
         (GLOBAL, {"basis.npz"}),
     ):
-        reduce(*world, cfg)
+        reduce(*world, cfg, CPU)
         assert {path.name for path in world[3].glob("*.npz")} == files
     fresh = tmp_path / "fresh"
-    reduce(*world[:3], fresh, GLOBAL)
+    reduce(*world[:3], fresh, GLOBAL, CPU)
     assert contents(world[3]) == contents(fresh)
 
 
 def test_targets_of_an_earlier_basis_are_made_again(world, tmp_path):
-    reduce(*world, GLOBAL)
+    reduce(*world, GLOBAL, CPU)
     packs = [write_scene_pack(tmp_path, scene, held_out="b") for scene in SCENES]
-    reduce(packs, *world[1:], GLOBAL)
-    reduce(packs, *world[1:3], tmp_path / "fresh", GLOBAL)
+    reduce(packs, *world[1:], GLOBAL, CPU)
+    reduce(packs, *world[1:3], tmp_path / "fresh", GLOBAL, CPU)
     assert contents(world[3]) == contents(tmp_path / "fresh")
     load_targets(world[3], "s")
 
 
 def test_a_second_run_touches_no_map(world):
-    reduce(*world, GLOBAL)
+    reduce(*world, GLOBAL, CPU)
     before = {path: path.stat().st_mtime_ns for path in world[3].glob("*.zarr/*")}
     assert len(before) == 3 * 5
-    reduce(*world, GLOBAL)
+    reduce(*world, GLOBAL, CPU)
     assert {path: path.stat().st_mtime_ns for path in world[3].glob("*.zarr/*")} == before
 
 
 def test_a_basis_of_another_run_is_refused_on_loading(world, tmp_path):
-    reduce(*world, GLOBAL)
-    reduce(*world[:1], ["u"], world[2], tmp_path / "other", GLOBAL)
+    reduce(*world, GLOBAL, CPU)
+    reduce(*world[:1], ["u"], world[2], tmp_path / "other", GLOBAL, CPU)
     (world[3] / "basis.npz").write_bytes((tmp_path / "other" / "basis.npz").read_bytes())
     with pytest.raises(StoreError, match=r"s\.zarr: made with the basis"):
         load_targets(world[3], "s")
@@ -177,14 +184,14 @@ def test_a_basis_of_another_run_is_refused_on_loading(world, tmp_path):
 def test_packs_without_features_are_named(world, tmp_path):
     packs = [*world[0], write_scene_pack(tmp_path, "v")]
     with pytest.raises(FileNotFoundError, match=r"v\.zarr.*v\.h5 is prepared.*dvc repro extract"):
-        reduce(packs, *world[1:], GLOBAL)
+        reduce(packs, *world[1:], GLOBAL, CPU)
 
 
 def test_features_of_other_views_are_named(world, tmp_path):
     packs = [write_scene_pack(tmp_path, "s", views="bcde"), *world[0][1:]]
     message = r"s\.zarr.*without a map \['e'\], without a photograph \['a'\].*dvc repro extract"
     with pytest.raises(StoreError, match=message):
-        reduce(packs, *world[1:], GLOBAL)
+        reduce(packs, *world[1:], GLOBAL, CPU)
 
 
 def test_features_of_an_older_photograph_are_refused(world, tmp_path, monkeypatch):
@@ -196,20 +203,20 @@ def test_features_of_an_older_photograph_are_refused(world, tmp_path, monkeypatc
     )
     packs = [write_scene_pack(tmp_path, scene) for scene in SCENES]
     with pytest.raises(StoreError, match=r"t\.zarr: view 'c' was made of another photograph"):
-        reduce(packs, *world[1:], GLOBAL)
+        reduce(packs, *world[1:], GLOBAL, CPU)
 
 
 def test_features_of_two_teachers_are_not_mixed(world):
     write_features(world[2], "u", made_by={"name": "other"})
     with pytest.raises(StoreError, match=r"u\.zarr and .*s\.zarr are of different teachers"):
-        reduce(*world, GLOBAL)
+        reduce(*world, GLOBAL, CPU)
 
 
 def test_damaged_maps_stop_the_stage_with_what_to_do(world):
     path = chunk_path(store_path(world[2], "t"), 2)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(StoreError, match=r"t\.zarr/c\.2\.0\.0\.0.*damaged.*dvc repro extract"):
-        reduce(*world, GLOBAL)
+        reduce(*world, GLOBAL, CPU)
 
 
 def test_nan_in_a_map_is_refused_by_name(world):
@@ -219,20 +226,97 @@ def test_nan_in_a_map_is_refused_by_name(world):
 
     write_features(world[2] / "bad", "s", change=spoil)
     with pytest.raises(BasisError, match=r"s\.zarr: view 'c': features hold NaN"):
-        reduce(world[0][:1], ["s"], world[2] / "bad", world[3], GLOBAL)
+        reduce(world[0][:1], ["s"], world[2] / "bad", world[3], GLOBAL, CPU)
+
+
+def test_a_coefficient_beyond_float16_is_refused_by_name(world):
+    """The held-out view is far outside what the basis was fitted on."""
+
+    def stretch(view, values):
+        values[:] = 60000 if view == "a" else values
+
+    write_features(world[2] / "bad", "s", change=stretch)
+    with pytest.raises(BasisError, match=r"s\.zarr: view 'a': a coefficient is NaN or beyond"):
+        reduce(world[0][:1], ["s"], world[2] / "bad", world[3], GLOBAL, CPU)
+
+
+def test_targets_of_coefficients_have_a_basis_that_begins_at_the_teacher(world, tmp_path):
+    """Features that were themselves projected when they were made."""
+    streamed = tmp_path / "streamed"
+    pca = PcaFit(6)
+    pca.add(vectors(SCENES))
+    inner = pca.solve(5, {})
+    inner.save(streamed / "basis.npz")
+    by_hand = {"file": "basis.npz", "sha256": inner.sha256}
+
+    def project(view, values):
+        return inner.project(values).astype(np.float16)
+
+    for scene in SCENES:
+        made_by = {"basis": by_hand, "features": MADE_BY}
+        write_features(streamed, scene, made_by=made_by, replace=project)
+    reduce(*world[:2], streamed, world[3], GLOBAL, CPU)
+    targets = load_targets(world[3], "u")
+    assert targets.basis.components.shape == (4, 6)
+    for k, view in enumerate("abcd"):
+        expected = targets.basis.project(map_of("u", view))
+        np.testing.assert_allclose(targets.maps.read(k), expected, rtol=2e-3, atol=1e-2)
+
+    by_hand["sha256"] = "of another basis"
+    write_features(streamed, "s", made_by={"basis": by_hand, "features": MADE_BY}, replace=project)
+    with pytest.raises(StoreError, match=r"s\.zarr: made with the basis.*dvc repro extract"):
+        reduce(world[0][:1], ["s"], streamed, world[3], GLOBAL, CPU)
+
+
+def test_prompts_are_those_of_the_features_or_none(world, tmp_path):
+    reduce(*world, GLOBAL, CPU)
+    assert not (world[3] / PROMPTS_FILE).exists()
+    (world[2] / PROMPTS_FILE).write_bytes(b"vectors of texts")
+    reduce(*world, GLOBAL, CPU)
+    assert (world[3] / PROMPTS_FILE).read_bytes() == b"vectors of texts"
+    (world[2] / PROMPTS_FILE).unlink()
+    reduce(*world, GLOBAL, CPU)
+    reduce(*world[:3], tmp_path / "fresh", GLOBAL, CPU)
+    assert contents(world[3]) == contents(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize(("cfg", "n_fit"), [(GLOBAL, 6), (PER_SCENE, 9)])
+def test_the_price_is_said_first(world, caplog, cfg, n_fit):
+    caplog.set_level("INFO", logger="pipeline.reduce")
+    reduce(*world, cfg, CPU)
+    first = caplog.messages[0]
+    read = (n_fit + 12) * (3 * 4 * 6 * 2 + 4) / 1e6  # float16 and a checksum
+    written = 12 * (3 * 4 * 4 * 2 + 4) / 1e6
+    assert first == (
+        f"{n_fit} maps to fit on, at most 12 to project: {read:.3f} MB to read, "
+        f"{written:.3f} MB to write"
+    )
+
+
+@pytest.mark.gpu
+def test_a_gpu_writes_the_same_targets(world, tmp_path):
+    reduce(*world, GLOBAL, CPU)
+    reduce(*world[:3], tmp_path / "gpu", GLOBAL, torch.device("cuda"))
+    for scene in SCENES:
+        expected, got = (load_targets(out, scene) for out in (world[3], tmp_path / "gpu"))
+        np.testing.assert_allclose(got.basis.components, expected.basis.components, atol=1e-9)
+        for view in range(4):
+            np.testing.assert_allclose(
+                got.maps.read(view), expected.maps.read(view), rtol=2**-10, atol=1e-6
+            )
 
 
 def test_more_dimensions_than_channels_or_vectors_are_refused(world, tmp_path):
     with pytest.raises(BasisError, match=r"7 PCA dimensions.*6 channels; lower `dims`"):
-        reduce(*world, ReduceConfig(dims=7, scope="global"))
+        reduce(*world, ReduceConfig(dims=7, scope="global"), CPU)
     packs = [write_scene_pack(tmp_path, scene, held_out="abcd") for scene in SCENES]
     with pytest.raises(BasisError, match=r"scenes \[s, t\]: all are held out"):
-        reduce(packs, *world[1:], GLOBAL)
+        reduce(packs, *world[1:], GLOBAL, CPU)
 
 
 def test_a_training_scene_without_pack_is_refused(world):
     with pytest.raises(ValueError, match=r"training scenes \['z'\] are not among the packs"):
-        reduce(world[0], ["s", "z"], *world[2:], GLOBAL)
+        reduce(world[0], ["s", "z"], *world[2:], GLOBAL, CPU)
 
 
 @pytest.mark.parametrize("section", [{"dims": 0, "scope": "global"}, {"dims": 4, "scope": "all"}])
@@ -248,7 +332,7 @@ def test_the_command_line_reads_scenes_and_section(world, tmp_path):
         "reduce": {"dims": 3, "scope": "global"},
     }
     params.write_text(json.dumps(sections))
-    main(tmp_path, world[2], world[3], params)
+    main(tmp_path, world[2], world[3], params, device="cpu")
     targets = load_targets(world[3], "u")
     assert targets.maps.header.map_shape == (3, 4, 3)
     assert list(targets.basis.made_by["views"]) == TRAIN

@@ -1,34 +1,29 @@
+import argparse
 import json
 
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from gsn.fingerprint import sha256_of_settings
-from gsn.teachers import TEACHERS, dino, load_teacher
-from gsn.teachers.dino import DINO_VARIANTS, _create
-from gsn.teachers.teacher import TeacherConfig
+from gsn.teachers import load_teacher
+from gsn.teachers.timm_entry import create_vit
 
 CPU = torch.device("cpu")
 
 
-def seeded(seed=0, name="dino_vits16", device=CPU):
-    return load_teacher(TeacherConfig(name=name, weights="seeded", seed=seed), device)
+@pytest.fixture(scope="module")
+def network(randomise):
+    return randomise(create_vit("vit_small_patch16_224.dino", from_hub=False))
 
 
 @pytest.fixture(scope="module")
-def vits16():
-    return seeded()
+def vits16(teacher_config):
+    return load_teacher(teacher_config("dino_vits16"), CPU)
 
 
-@pytest.fixture(scope="module")
-def images():
-    generator = torch.Generator().manual_seed(1)
-    return torch.randint(0, 256, (2, 40, 50, 3), dtype=torch.uint8, generator=generator)
-
-
-def test_tokens_match_the_original_network(parity_folder, tmp_path, monkeypatch):
+def test_tokens_match_the_original_network(parity_folder, tmp_path, monkeypatch, teacher_config):
     monkeypatch.syspath_prepend(str(parity_folder))
     from dino_weights import build_state_dict
 
@@ -37,7 +32,7 @@ def test_tokens_match_the_original_network(parity_folder, tmp_path, monkeypatch)
         photographs, expected = case.get_tensor("images_rgb_u8"), case.get_tensor("features")
     path = tmp_path / "dino_deitsmall8_pretrain.pth"
     torch.save(build_state_dict(shapes), path)
-    teacher = load_teacher(TeacherConfig(name="dino_vits8", weights=str(path), seed=0), CPU)
+    teacher = load_teacher(teacher_config("dino_vits8", weights=str(path)), CPU)
     got = teacher(photographs)
     cosine = torch.nn.functional.cosine_similarity(got, expected, dim=-1)
     assert got.shape == (2, *teacher.grid_size(120, 168), teacher.channels) == expected.shape
@@ -47,24 +42,35 @@ def test_tokens_match_the_original_network(parity_folder, tmp_path, monkeypatch)
     assert teacher.trained
 
 
-def test_seeded_weights_depend_on_the_seed_alone_and_leave_no_trace(vits16, images):
+def test_a_wrapped_student_and_a_file_with_a_classifier_give_the_public_forward(
+    network, photographs, normalised, tmp_path, teacher_config
+):
+    weights, images = dict(network.state_dict()), photographs(40, 50)
+    student = {f"module.backbone.{name}": value for name, value in weights.items()}
+    student["module.head.last_layer.weight_v"] = torch.zeros(2, 2)
+    torch.save({"student": student, "args": argparse.Namespace(arch="vit")}, tmp_path / "s.pth")
+    head = {"head.weight": torch.zeros(10, 384), "head.bias": torch.zeros(10)}
+    save_file(weights | head, tmp_path / "timm.safetensors")
+    expected = torch.cat([network.forward_features(normalised(i[:32, :48])) for i in images])
+    for name in ("s.pth", "timm.safetensors"):
+        teacher = load_teacher(teacher_config("dino_vits16", weights=str(tmp_path / name)), CPU)
+        got = teacher(images).flatten(1, 2)
+        torch.testing.assert_close(got, expected[:, 1:], rtol=1e-4, atol=1e-4)
+
+
+def test_seeded_weights_depend_on_the_seed_alone_and_leave_no_trace(
+    vits16, photographs, teacher_config
+):
     torch.rand(7)
     before = torch.get_rng_state()
-    again, other = seeded(), seeded(seed=1)
+    again, other = (load_teacher(teacher_config("dino_vits16", seed=s), CPU) for s in (0, 1))
     assert torch.equal(torch.get_rng_state(), before)
+    images = photographs(40, 50)
     assert torch.equal(vits16(images), again(images))
     assert not torch.allclose(vits16(images), other(images), atol=0.1)
     assert vits16.fingerprint == again.fingerprint
     assert sha256_of_settings(again.fingerprint) != sha256_of_settings(other.fingerprint)
     assert not vits16.trained
-
-
-def test_pixels_beyond_the_last_whole_patch_change_nothing(vits16, images):
-    changed = images.clone()
-    changed[:, 32:] = 0  # 40 = 2 · 16 + 8 rows
-    changed[:, :, 48:] = 255  # 50 = 3 · 16 + 2 columns
-    assert vits16(images).shape == (2, 2, 3, 384)
-    assert torch.equal(vits16(images), vits16(changed))
 
 
 def test_grid_of_a_published_photograph(vits16):
@@ -74,55 +80,17 @@ def test_grid_of_a_published_photograph(vits16):
     assert vits16.channels == 384
 
 
-@pytest.mark.parametrize(
-    ("name", "patch", "channels"),
-    [
-        ("dino_vits16", 16, 384),
-        ("dino_vits8", 8, 384),
-        ("dino_vitb16", 16, 768),
-        ("dino_vitb8", 8, 768),
-    ],
-)
-def test_every_name_is_the_network_it_says(name, patch, channels):
-    with torch.device("meta"):  # no values, so no time
-        network = _create(DINO_VARIANTS[name], from_hub=False)
-    assert network.patch_embed.patch_size == (patch, patch)
-    assert network.num_features == channels
-    assert network.norm.eps == 1e-6
-    assert len(network.blocks) == 12
-    assert name in TEACHERS
-
-
-def test_unknown_names_are_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"'dino9'; known: dino_vitb16, dino_vitb8, dino_vits16"):
-        seeded(name="dino9")
-
-
-def test_weights_of_another_variant_are_refused(vits16, tmp_path):
+def test_weights_of_another_variant_are_refused(network, tmp_path, teacher_config):
     path = tmp_path / "weights.pth"
-    torch.save(vits16._vit.state_dict(), path)
+    torch.save(network.state_dict(), path)
     with pytest.raises(ValueError, match=r"weights\.pth.*pos_embed \(1, 197, 384\) instead of"):
-        load_teacher(TeacherConfig(name="dino_vits8", weights=str(path), seed=0), CPU)
-
-
-def test_hub_out_of_reach_says_which_file_to_get(monkeypatch):
-    def offline(variant, *, from_hub):
-        assert from_hub
-        raise LocalEntryNotFoundError("no connection, nothing in the local cache")
-
-    monkeypatch.setattr(dino, "_create", offline)
-    with pytest.raises(FileNotFoundError) as caught:
-        load_teacher(TeacherConfig(name="dino_vitb8", weights="hub", seed=0), CPU)
-    message = str(caught.value)
-    assert message.startswith("teacher 'dino_vitb8': the hub gave no weights")
-    assert "timm/vit_base_patch8_224.dino" in message
-    assert "dino_vitbase8_pretrain/dino_vitbase8_pretrain.pth" in message
-    assert "give its path as `weights`" in message
+        load_teacher(teacher_config("dino_vits8", weights=str(path)), CPU)
 
 
 @pytest.mark.gpu
-def test_cuda_maps_agree_with_the_cpu(images):
-    on_cpu, on_cuda = seeded(), seeded(device=torch.device("cuda"))
-    cosine = torch.nn.functional.cosine_similarity(on_cpu(images), on_cuda(images).cpu(), dim=-1)
+def test_cuda_maps_agree_with_the_cpu(vits16, photographs, teacher_config):
+    images = photographs(40, 50)
+    on_cuda = load_teacher(teacher_config("dino_vits16"), torch.device("cuda"))
+    cosine = torch.nn.functional.cosine_similarity(vits16(images), on_cuda(images).cpu(), dim=-1)
     assert cosine.min() > 0.999
-    assert on_cpu.fingerprint != on_cuda.fingerprint
+    assert vits16.fingerprint != on_cuda.fingerprint

@@ -1,4 +1,5 @@
 import argparse
+import hashlib
 import pickle
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from gsn.teachers.weights import load_strictly, read_weights, sha256_of_weights
+from gsn.teachers.weights import build_network, load_strictly, read_weights, sha256_of_weights
 
 
 def network(seed=0):
@@ -38,6 +39,14 @@ def test_a_training_checkpoint_gives_its_teacher_without_wrappers_and_head(tmp_p
     }
     torch.save(checkpoint, tmp_path / "checkpoint.pth")
     assert_same(read_weights(tmp_path / "checkpoint.pth"), weights)
+
+
+def test_a_training_checkpoint_without_a_teacher_gives_its_student(tmp_path):
+    weights = dict(network().state_dict())
+    student = {f"module.backbone.{name}": value for name, value in weights.items()}
+    student["module.head.mlp.0.weight"] = torch.zeros(2, 2)
+    torch.save({"student": student, "teacher": None, "epoch": 3}, tmp_path / "student.pth")
+    assert_same(read_weights(tmp_path / "student.pth"), weights)
 
 
 class Payload:
@@ -106,3 +115,36 @@ def test_a_text_in_place_of_weights_is_refused_by_name(tmp_path):
     path.write_text("hello world")
     with pytest.raises(ValueError, match=r"weights.pth: not a readable file of weights"):
         read_weights(path)
+
+
+def test_files_are_loaded_through_the_conversion_and_hashed_as_they_lie(tmp_path, teacher_config):
+    path, source = tmp_path / "weights.pth", network(0)
+    torch.save({f"old.{n}": value for n, value in source.state_dict().items()}, path)
+    config = teacher_config("any", weights=str(path))
+
+    def renamed(weights, target):
+        assert isinstance(target, nn.Sequential)
+        return {name.removeprefix("old."): value for name, value in weights.items()}
+
+    built, described = build_network(config, lambda from_hub: network(1), "a file", renamed)
+    assert_same(built.state_dict(), source.state_dict())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert described == {"source": "file", "sha256": digest, "trained": True}
+    with pytest.raises(ValueError, match=r"weights\.pth: not the weights of this network"):
+        build_network(config, lambda from_hub: network(1), "a file")
+
+
+def test_seeded_networks_depend_on_the_seed_alone(teacher_config):
+    def built(seed):
+        config = teacher_config("any", seed=seed)
+        return build_network(config, lambda from_hub: nn.Linear(3, 2), "a file")
+
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one, described = built(1)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    assert_same(built(1)[0].state_dict(), one.state_dict())
+    assert not torch.equal(built(2)[0].weight, one.weight)
+    assert described["seed"] == 1 and described["trained"] is False
+    assert not one.weight.requires_grad

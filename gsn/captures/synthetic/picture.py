@@ -1,5 +1,6 @@
 """Render one view of a scene: colour as a camera would develop it, mask and depth."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,13 +36,18 @@ def take_picture(
     size = (width_px, height_px)
     origin, direction, cosine = pixel_rays(pose, focal_px, *size, 1, shader.device)
     hits = _trace(shader, origin, direction)
-    origin, direction, _ = pixel_rays(pose, focal_px, *size, samples_per_side, shader.device)
-    parts = [
-        shader.radiance(origin, part, trace(shader.bodies, shader.scene.room, origin, part))
-        for part in _chunks(direction)
-    ]
     n = samples_per_side
-    samples = torch.cat(parts, dim=1).reshape(3, height_px, n, width_px, n)
+    if n > 1:
+        origin, direction, _ = pixel_rays(pose, focal_px, *size, n, shader.device)
+    light = [
+        shader.radiance(origin, part, found)
+        for part, found in zip(
+            _chunks(direction),
+            _chunks_of(hits) if n == 1 else _trace_chunks(shader, origin, direction),
+            strict=True,
+        )
+    ]
+    samples = torch.cat(light, dim=1).reshape(3, height_px, n, width_px, n)
     return Picture(
         rgb=_develop(samples * shader.scene.exposure),
         mask=hits.surface.clamp(min=0).reshape(height_px, width_px).to(torch.uint8).cpu().numpy(),
@@ -49,8 +55,18 @@ def take_picture(
     )
 
 
+def _trace_chunks(shader: Shader, origin: Tensor, direction: Tensor) -> Iterator[Hits]:
+    for part in _chunks(direction):
+        yield trace(shader.bodies, shader.scene.room, origin, part)
+
+
+def _chunks_of(hits: Hits) -> Iterator[Hits]:
+    for t, surface in zip(hits.t.split(CHUNK), hits.surface.split(CHUNK), strict=True):
+        yield Hits(t, surface)
+
+
 def _trace(shader: Shader, origin: Tensor, direction: Tensor) -> Hits:
-    parts = [trace(shader.bodies, shader.scene.room, origin, part) for part in _chunks(direction)]
+    parts = list(_trace_chunks(shader, origin, direction))
     return Hits(torch.cat([h.t for h in parts]), torch.cat([h.surface for h in parts]))
 
 

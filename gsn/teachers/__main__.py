@@ -1,0 +1,56 @@
+"""Command line: `python -m gsn.teachers list` prints the registry as a table."""
+
+import typer
+
+from gsn.teachers import TEACHERS
+from gsn.teachers.teacher import TeacherEntry
+
+HEADINGS = ("name", "family", "channels", "patch", "licence", "weights", "parameters")
+NUMBERS = ("channels", "patch", "parameters")  # aligned on the right
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+def table(teachers: dict[str, TeacherEntry]) -> list[str]:
+    """Return one line a teacher below a line of headings, by family, then by size."""
+    ordered = sorted(
+        teachers.items(), key=lambda item: (item[1].card.family, item[1].card.parameters, item[0])
+    )
+    rows = [HEADINGS] + [_row(name, entry) for name, entry in ordered]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    return [
+        "  ".join(
+            cell.rjust(width) if heading in NUMBERS else cell.ljust(width)
+            for heading, cell, width in zip(HEADINGS, row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _row(name: str, entry: TeacherEntry) -> tuple[str, ...]:
+    card = entry.card
+    return (
+        name,
+        card.family,
+        str(card.channels),
+        str(card.patch_px),
+        card.licence,
+        card.weights_from,
+        f"{card.parameters / 1e6:.1f} M",
+    )
+
+
+@app.callback()
+def main() -> None:
+    """Teachers: frozen networks that turn photographs into feature maps."""
+
+
+@app.command("list")
+def print_table() -> None:
+    """Print every teacher with its licence and where `weights: hub` takes its weights from."""
+    for line in table(TEACHERS):
+        typer.echo(line)
+
+
+if __name__ == "__main__":
+    app()

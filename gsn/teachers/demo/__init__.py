@@ -1,0 +1,1 @@
+"""Two small teachers that ship with their weights, so that the default run needs no download."""

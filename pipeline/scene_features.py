@@ -1,0 +1,86 @@
+"""Feature maps of scenes, made sure to be those of their packs: what stage `reduce` begins with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gsn.captures.survey import PackSurvey, survey_packs
+from gsn.features.basis import Basis, BasisError
+from gsn.features.store import FeatureMaps, StoreError, map_fingerprint
+from gsn.features.targets import load_targets
+from gsn.features.update import store_path
+
+REMEDY = "run `dvc repro extract`"
+
+
+@dataclass(frozen=True)
+class SceneFeatures:
+    """Feature maps of one scene that match its pack."""
+
+    name: str
+    maps: FeatureMaps
+    fit_views: list[int]  # not held out
+
+
+def open_features(packs: list[Path], features: Path) -> list[SceneFeatures]:
+    """Open the feature maps of packs, and make sure that they are of their very photographs."""
+    return [open_one(survey, features) for survey in survey_packs(packs)]
+
+
+def open_one(pack: PackSurvey, features: Path) -> SceneFeatures:
+    """Open the feature maps of one pack."""
+    try:
+        maps = FeatureMaps(store_path(features, pack.scene))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}, but {pack.path} is prepared: {REMEDY}") from error
+    except StoreError as error:
+        raise StoreError(f"{error}: {REMEDY}") from error
+    check_views(pack, maps)
+    fit_views = [view for view, held_out in enumerate(pack.held_out) if not held_out]
+    return SceneFeatures(pack.scene, maps, fit_views)
+
+
+def check_views(pack: PackSurvey, maps: FeatureMaps) -> None:
+    """Compare names and pixels of the views of a pack with those the maps were made of."""
+    names = maps.header.view_names
+    if names != pack.view_names:
+        lacking = [name for name in pack.view_names if name not in names]
+        surplus = [name for name in names if name not in pack.view_names]
+        raise StoreError(
+            f"{maps.path}: not the views of {pack.path}: without a map {lacking}, without a "
+            f"photograph {surplus}: {REMEDY}"
+        )
+    for view, name in enumerate(names):
+        made_of = map_fingerprint(maps.header.made_by, pack.image_sha256[view])
+        if made_of != maps.header.fingerprints[view]:
+            raise StoreError(
+                f"{maps.path}: view {name!r} was made of another photograph than the one in "
+                f"{pack.path}: {REMEDY}"
+            )
+
+
+def check_one_teacher(scenes: list[SceneFeatures]) -> None:
+    """Refuse feature maps that were not all made by one teacher."""
+    for scene in scenes[1:]:
+        if scene.maps.header.made_by != scenes[0].maps.header.made_by:
+            raise StoreError(
+                f"{scene.maps.path} and {scenes[0].maps.path} are of different teachers: {REMEDY}"
+            )
+
+
+def from_teacher(basis: Basis, features: Path, scene: SceneFeatures) -> Basis:
+    """Let a basis begin at the channels of the teacher, if the features are coefficients."""
+    if "basis" not in scene.maps.header.made_by:
+        return basis
+    with remedy():
+        return basis.after(load_targets(features, scene.name).basis)
+
+
+@contextmanager
+def remedy() -> Iterator[None]:
+    """Add to what is wrong with feature maps what to do about it."""
+    try:
+        yield
+    except (StoreError, BasisError, FileNotFoundError) as error:
+        raise type(error)(f"{error}: {REMEDY}") from error
