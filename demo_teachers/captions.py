@@ -86,7 +86,9 @@ def with_article(rng: np.random.Generator, text: str) -> str:
     return f"{article} {text}".strip()
 
 
-def write_captions(rng: np.random.Generator, content: Content, n_single: int, n_pairs: int) -> Captions:
+def write_captions(
+    rng: np.random.Generator, content: Content, n_single: int, n_pairs: int
+) -> Captions:
     """Describe things, and pairs of things, that some of the crops show."""
     things, shown = content.things.cpu().numpy(), content.shown.cpu().numpy()
     singles = np.argwhere(shown)

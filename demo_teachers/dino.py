@@ -111,5 +111,5 @@ class Pair:
     @torch.no_grad()
     def follow(self, momentum: float) -> None:
         """Move the teacher towards the student (arXiv 2104.14294, section 3.1)."""
-        mine, theirs = list(self.teacher.parameters()), list(self.student.parameters())
-        torch._foreach_lerp_(mine, theirs, 1 - momentum)
+        for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
+            mine.lerp_(theirs, 1 - momentum)

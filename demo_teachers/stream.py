@@ -60,7 +60,9 @@ class Scenes(IterableDataset[Pairs]):
         number = 0
         while True:
             rng = np.random.default_rng([self._seed, worker, number])
-            yield render_pairs(draw_world(rng, 2 * self._n_pairs, named_colours=self._named_colours))
+            yield render_pairs(
+                draw_world(rng, 2 * self._n_pairs, named_colours=self._named_colours)
+            )
             number += 1
 
 
@@ -120,15 +122,17 @@ def render_pairs(scene: Scene) -> Pairs:
     warps = [_warp(cameras, pictures, view, partner[view]) for view in range(n_views)]
     images = np.stack([picture.rgb for picture in pictures])
     masks = np.stack([picture.mask for picture in pictures])
-    n_pairs = n_views // 2
-    things = _things(scene)
     return Pairs(
-        images=torch.from_numpy(images).permute(0, 3, 1, 2).unflatten(0, (n_pairs, 2)).contiguous(),
-        masks=torch.from_numpy(masks).unflatten(0, (n_pairs, 2)),
-        warps=torch.stack(warps).half().unflatten(0, (n_pairs, 2)),
-        things=things.repeat(n_pairs, 1, 1),
-        places=_places(scene, cameras).unflatten(0, (n_pairs, 2)),
+        images=_in_pairs(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()),
+        masks=_in_pairs(torch.from_numpy(masks)),
+        warps=_in_pairs(torch.stack(warps).half()),
+        things=_things(scene).repeat(n_views // 2, 1, 1),
+        places=_in_pairs(_places(scene, cameras)),
     )
+
+
+def _in_pairs(views: Tensor) -> Tensor:  # (V, ...) → (V/2, 2, ...)
+    return views.reshape(len(views) // 2, 2, *views.shape[1:])
 
 
 def _cameras(scene: Scene) -> Cameras:

@@ -1,9 +1,10 @@
-"""Train `clip-demo`: python -m demo_teachers.train_clip OUT.safetensors
+"""Train `clip-demo`: python -m demo_teachers.train_clip OUT.safetensors.
 
 Pictures and captions are pulled together in one space, twice: a crop, through the class token,
 with each caption that is true of it (sigmoid loss of Zhai et al. 2023, arXiv 2303.15343, eq. 1,
 with all true pairs known); and each patch, through the dense path that the teacher `clip-demo`
-reads, with the captions of the object it shows. Needs one CUDA GPU; under 20 minutes.
+reads, with the captions of the object it shows. Needs one CUDA GPU; under 20 minutes. With
+`--start FILE --texts-only` the text tower alone is trained on, which a CPU can do.
 """
 
 from pathlib import Path
@@ -16,14 +17,22 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from demo_teachers.captions import BACKGROUND, Captions, Content, fits, true_of_crops, write_captions
+from demo_teachers.captions import (
+    BACKGROUND,
+    Captions,
+    Content,
+    fits,
+    true_of_crops,
+    write_captions,
+)
 from demo_teachers.crops import Crops, cut, draw_crops, normalise, vary_colours
-from demo_teachers.label_transfer import TextValidation
 from demo_teachers.run import Minutes, Run, Seed, Workers
 from demo_teachers.stream import HEIGHT, WIDTH, Pairs
+from demo_teachers.validation import TextValidation
 from gsn.teachers.clip_dense import ClipPatches
 from gsn.teachers.demo.networks import PATCH_PX, TRAINING_SIDE_PX, create_clip_demo
 from gsn.teachers.demo.words import WORDS, tokenize
+from gsn.teachers.weights import load_strictly, read_weights
 
 AREA = (0.12, 1.0)
 ASPECT = WIDTH / HEIGHT
@@ -38,9 +47,11 @@ TRUE_WEIGHT = 8.0  # of true pairs beside false ones, which are many more
 class Towers(nn.Module):
     """The network with its scales: cosines to logits."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, texts_only: bool) -> None:
         super().__init__()
         self.network: Any = create_clip_demo(len(WORDS))
+        self.network.visual.requires_grad_(not texts_only)
+        self._texts_only = texts_only
         self.patches = ClipPatches(self.network.visual)
         self.scale = nn.Parameter(torch.tensor([2.5, 2.5]))  # log; of pictures, of patches
         self.bias = nn.Parameter(torch.tensor([-5.0, -5.0]))
@@ -51,11 +62,13 @@ class Towers(nn.Module):
 
     def pictures(self, images: Tensor) -> Tensor:  # (B, C)
         """Embed pictures, unit length."""
-        return functional.normalize(self.network.encode_image(images).float(), dim=-1)
+        with torch.set_grad_enabled(not self._texts_only):
+            return functional.normalize(self.network.encode_image(images).float(), dim=-1)
 
     def cells(self, images: Tensor) -> Tensor:  # (B, h·w, C)
         """Embed patches, unit length."""
-        return functional.normalize(self.patches(images).float(), dim=-1)
+        with torch.set_grad_enabled(not self._texts_only):
+            return functional.normalize(self.patches(images).float(), dim=-1)
 
 
 def sigmoid_loss(logits: Tensor, true: Tensor) -> Tensor:
@@ -65,16 +78,21 @@ def sigmoid_loss(logits: Tensor, true: Tensor) -> Tensor:
     return -(functional.logsigmoid(signed) * weight).mean()
 
 
-def choice_loss(logits: Tensor, true: Tensor) -> Tensor:
-    """Return the cross entropy of finding any of the true texts (columns) for each row."""
-    some = true.any(dim=1)
-    right = logits.masked_fill(~true, -torch.inf).logsumexp(dim=1)
-    losses = logits.logsumexp(dim=1) - right
-    return losses[some].mean()
+def choice_loss(logits: Tensor, true: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return the mean cross entropy of choosing, for each row, all of its true columns alike.
+
+    After Khosla et al. 2020 (arXiv 2004.11362, eq. 2): a row that several texts are true of must
+    give each its share, so that the easy ones ("a thing") do not excuse it from the precise ones.
+    """
+    n_true = true.sum(dim=1)
+    of_true = torch.where(true, logits, 0.0).sum(dim=1) / n_true.clamp(min=1)
+    losses = logits.logsumexp(dim=1) - of_true
+    weight = (n_true > 0) * (1.0 if weight is None else weight)
+    return (losses * weight).sum() / weight.sum()
 
 
 def look_into(pairs: Pairs, crops: Crops) -> tuple[Content, Tensor]:
-    """Say what crops of the first picture of each pair show; and the part each object has in a patch.
+    """Say what crops of the first pictures show, and what part of a patch each object has.
 
     Returns:
         What is shown, and parts (B, h·w, N + 1), of the background first.
@@ -86,8 +104,8 @@ def look_into(pairs: Pairs, crops: Crops) -> tuple[Content, Tensor]:
         pairs.masks[:, 0, None].float(), points, mode="nearest", align_corners=False
     )[:, 0].long()
     one_hot = functional.one_hot(found.clamp(max=n_things), n_things + 1).float()
-    parts = one_hot.unflatten(2, (side, SUBCELLS)).unflatten(1, (side, SUBCELLS)).mean(dim=(2, 4))
-    parts = parts.flatten(1, 2)
+    blocks = one_hot.reshape(len(one_hot), side, SUBCELLS, side, SUBCELLS, n_things + 1)
+    parts = blocks.mean(dim=(2, 4)).flatten(1, 2)
     places = pairs.places[:, 0]
     content = Content(
         things=pairs.things,
@@ -130,20 +148,26 @@ def step_losses(towers: Towers, pairs: Pairs, rng: np.random.Generator) -> dict[
     cells = towers.cells(seen).flatten(0, 1)[counted]
     of_cells = cells @ of_one.T * scale[1] + bias[1]
     true_cells = true_cells[counted]
+    # Most patches show the background: objects together count as much.
+    empty = true_cells[:, -1]
+    weight = torch.where(empty, 1 / empty.sum().clamp(min=1), 1 / (~empty).sum().clamp(min=1))
     return {
         "crops": sigmoid_loss(of_crops, true_crops),
         "captions": choice_loss(of_crops.T, true_crops.T),
         "patches": sigmoid_loss(of_cells, true_cells),
-        "choice": choice_loss(of_cells, true_cells),
+        "texts of patches": choice_loss(of_cells, true_cells, weight),
+        "patches of texts": choice_loss(of_cells.T, true_cells.T),
     }
 
 
-def train(out: Path, run: Run, n_pairs: int) -> None:
+def train(out: Path, run: Run, n_pairs: int, start: Path | None, *, texts_only: bool) -> None:
     """Train, measuring on validation scenes now and then, and write the weights."""
     bank = run.fill_bank(n_pairs, named_colours=True)
-    validation = TextValidation(6)
+    validation = TextValidation()
     rng = np.random.default_rng(run.seed)
-    towers = Towers().to(run.device)
+    towers = Towers(texts_only=texts_only).to(run.device)
+    if start is not None:
+        load_strictly(towers.network, read_weights(start), start)
     optimiser = run.optimiser(towers, WEIGHT_DECAY)
     for step, part in run.steps("clip-demo", optimiser, bank):
         with run.autocast():
@@ -167,9 +191,13 @@ def main(
     pairs: Annotated[int, typer.Option(help="Pictures a step.")] = 192,
     workers: Workers = 15,
     seed: Seed = 11,
+    start: Annotated[Path | None, typer.Option(help="Weights to go on from.")] = None,
+    texts_only: Annotated[
+        bool, typer.Option("--texts-only", help="Keep the picture tower.")
+    ] = False,
 ) -> None:
     """Train clip-demo."""
-    train(out, Run(minutes, workers, seed), pairs)
+    train(out, Run(minutes, workers, seed), pairs, start, texts_only=texts_only)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Train `dino-demo`: python -m demo_teachers.train_dino OUT.safetensors
+"""Train `dino-demo`: python -m demo_teachers.train_dino OUT.safetensors.
 
 Needs one CUDA GPU and as many CPU cores as there are to render; 20 minutes are more than enough.
 """
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +14,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from demo_teachers.crops import Crops, cut, draw_crops, follow, normalise, sample_cells, vary_colours
+from demo_teachers.crops import (
+    Crops,
+    cut,
+    draw_crops,
+    follow,
+    normalise,
+    sample_cells,
+    vary_colours,
+)
 from demo_teachers.dino import Pair, cross_entropy
-from demo_teachers.label_transfer import Validation
 from demo_teachers.run import Minutes, Run, Seed, Workers
 from demo_teachers.stream import HEIGHT, WIDTH, Pairs
+from demo_teachers.validation import Validation
 from gsn.teachers.demo.networks import PATCH_PX, TRAINING_SIDE_PX
 
 LOCAL_SIDE_PX, LOCALS = 56, 3  # side, and crops of each picture
@@ -25,58 +34,79 @@ GLOBAL_AREA, LOCAL_AREA = (0.25, 1.0), (0.04, 0.25)
 WEIGHT_DECAY = 0.04
 FIRST_TEMPERATURE, TEMPERATURE, TEMPERATURE_WARMUP = 0.04, 0.06, 0.25  # the last: part of the run
 FIRST_MOMENTUM = 0.99
+COLOURS = 0.7  # how far colours of crops vary
 HIDDEN = 0.35  # part of the patches of a global crop, hidden from the student
 ASPECT = WIDTH / HEIGHT
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the teacher sees in the global crops of n pictures; the partner of row k is k ± n/2."""
+
+    crops: Crops
+    picture: Tensor  # (n, K) probabilities
+    patches: Tensor  # (n, K, h, w) probabilities
+
+    @property
+    def partner(self) -> "Seen":
+        """What it sees in the partners."""
+        half = len(self.picture) // 2
+        crops = Crops(self.crops.centre.roll(half, 0), self.crops.half.roll(half, 0))
+        return Seen(crops, self.picture.roll(half, 0), self.patches.roll(half, 0))
+
+    def match(self, cosines: Tensor, points: Tensor) -> Tensor:  # ()
+        """Return the loss of a student's patches (n, a, b, K) at points of the pictures."""
+        at = self.crops.locate(points).to(self.patches.dtype)
+        target, inside = sample_cells(self.patches, at)
+        return cross_entropy(cosines, target.permute(0, 2, 3, 1), inside)
+
+
 def step_losses(pair: Pair, pairs: Pairs, temperature: float) -> dict[str, Tensor]:
     """Return the parts of the objective on pairs of pictures."""
-    device = pairs.images.device
-    # Picture b of each pair follows all pictures a: the partner of row k is row k ± P.
+    # All first pictures, then all second ones.
     images = pairs.images.transpose(0, 1).flatten(0, 1)
     warps = pairs.warps.transpose(0, 1).flatten(0, 1)
-    n = len(images)
-    crops = draw_crops(n, GLOBAL_AREA, ASPECT, device)
-    other = Crops(crops.centre.roll(n // 2, 0), crops.half.roll(n // 2, 0))
-    seen = cut(images, crops, TRAINING_SIDE_PX)
-    side = TRAINING_SIDE_PX // PATCH_PX
+    crops = draw_crops(len(images), GLOBAL_AREA, ASPECT, images.device)
+    views = cut(images, crops, TRAINING_SIDE_PX)
     with torch.no_grad():
-        picture, patches = pair.teacher(normalise(vary_colours(seen, 0.7)))
-        picture = pair.of_pictures(picture, temperature)
-        patches = pair.of_patches(patches, temperature)
-        of_other = patches.roll(n // 2, 0).permute(0, 3, 1, 2)
-        patches = patches.permute(0, 3, 1, 2)
-    hide = draw_hidden(n, side, device)
-    own_picture, own_patches = pair.student(normalise(vary_colours(seen, 0.7)), hide)
-
-    def matched(mine: Tensor, points: Tensor, target: Tensor, where: Crops) -> Tensor:
-        found, inside = sample_cells(target, where.locate(points).to(target.dtype))
-        return cross_entropy(mine, found.permute(0, 2, 3, 1), inside)
-
-    across = follow(warps, crops.grid(side))
-    losses = {
-        "picture": cross_entropy(own_picture, picture.roll(n // 2, 0)),
-        "across": matched(own_patches, across, of_other, other),
-        "hidden": cross_entropy(own_patches, patches.permute(0, 2, 3, 1), hide),
+        picture, patches = pair.teacher(normalise(vary_colours(views, COLOURS)))
+        seen = Seen(
+            crops,
+            pair.of_pictures(picture, temperature),
+            pair.of_patches(patches, temperature).permute(0, 3, 1, 2),
+        )
+    side = TRAINING_SIDE_PX // PATCH_PX
+    hide = draw_hidden(len(images), side, images.device)
+    own_picture, own_patches = pair.student(normalise(vary_colours(views, COLOURS)), hide)
+    return {
+        "picture": cross_entropy(own_picture, seen.partner.picture),
+        "across": seen.partner.match(own_patches, follow(warps, crops.grid(side))),
+        "hidden": cross_entropy(own_patches, seen.patches.permute(0, 2, 3, 1), hide),
+        **local_losses(pair, images, warps, seen),
     }
-    local_side = LOCAL_SIDE_PX // PATCH_PX
-    local = [draw_crops(n, LOCAL_AREA, ASPECT, device) for _ in range(LOCALS)]
-    views = torch.cat([cut(images, one, LOCAL_SIDE_PX) for one in local])
-    of_picture, of_patches = pair.student(normalise(vary_colours(views, 0.7)))
-    parts = list(zip(local, of_picture.chunk(LOCALS), of_patches.chunk(LOCALS), strict=True))
-    losses["local picture"] = sum(
-        (cross_entropy(one, target) for _, one, _ in parts for target in (picture, picture.roll(n // 2, 0))),
-        torch.zeros((), device=device),
-    ) / (2 * LOCALS)
-    points = [one.grid(local_side) for one, _, _ in parts]
-    losses["local"] = sum(
-        (
-            matched(mine, at, patches, crops) + matched(mine, follow(warps, at), of_other, other)
-            for (_, _, mine), at in zip(parts, points, strict=True)
-        ),
-        torch.zeros((), device=device),
-    ) / (2 * LOCALS)
-    return losses
+
+
+def local_losses(pair: Pair, images: Tensor, warps: Tensor, seen: Seen) -> dict[str, Tensor]:
+    """Return the parts that small crops have: each against its own picture and the partner."""
+    crops = [draw_crops(len(images), LOCAL_AREA, ASPECT, images.device) for _ in range(LOCALS)]
+    views = torch.cat([cut(images, one, LOCAL_SIDE_PX) for one in crops])
+    picture, patches = pair.student(normalise(vary_colours(views, COLOURS)))
+    of_pictures, of_patches = [], []
+    for one, own_picture, own_patches in zip(
+        crops, picture.chunk(LOCALS), patches.chunk(LOCALS), strict=True
+    ):
+        points = one.grid(LOCAL_SIDE_PX // PATCH_PX)
+        of_patches += [
+            seen.match(own_patches, points),
+            seen.partner.match(own_patches, follow(warps, points)),
+        ]
+        of_pictures += [
+            cross_entropy(own_picture, target) for target in (seen.picture, seen.partner.picture)
+        ]
+    return {
+        "local picture": torch.stack(of_pictures).mean(),
+        "local": torch.stack(of_patches).mean(),
+    }
 
 
 def draw_hidden(n: int, side: int, device: torch.device) -> Tensor:  # (n, side, side) bool
@@ -92,7 +122,7 @@ def draw_hidden(n: int, side: int, device: torch.device) -> Tensor:  # (n, side,
 def train(out: Path, run: Run, n_pairs: int) -> None:
     """Train, measuring on validation scenes now and then, and write the teacher's weights."""
     bank = run.fill_bank(n_pairs, named_colours=False)
-    validation = Validation(6)
+    validation = Validation()
     pair = Pair(run.device)
     optimiser = run.optimiser(pair.student, WEIGHT_DECAY)
     for step, part in run.steps("dino-demo", optimiser, bank):
@@ -103,7 +133,9 @@ def train(out: Path, run: Run, n_pairs: int) -> None:
         run.descend(optimiser, pair.student, losses)
         pair.follow(1 - (1 - FIRST_MOMENTUM) * 0.5 * (1 + math.cos(math.pi * part)))
         if run.is_mark(part):
-            run.report(step, losses, "label transfer", validation.miou(pair.teacher.vit, run.device))
+            run.report(
+                step, losses, "label transfer", validation.miou(pair.teacher.vit, run.device)
+            )
             save(pair, out)
     save(pair, out)
 

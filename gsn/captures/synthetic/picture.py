@@ -61,7 +61,9 @@ def _trace_chunks(shader: Shader, origin: Tensor, direction: Tensor) -> Iterator
 
 
 def _chunks_of(hits: Hits) -> Iterator[Hits]:
-    for t, surface in zip(hits.t.split(CHUNK), hits.surface.split(CHUNK), strict=True):
+    for t, surface in zip(
+        torch.split(hits.t, CHUNK), torch.split(hits.surface, CHUNK), strict=True
+    ):
         yield Hits(t, surface)
 
 

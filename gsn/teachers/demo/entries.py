@@ -40,9 +40,7 @@ def build_clip_demo(config: TeacherConfig, device: torch.device) -> Teacher:
     )
 
 
-def _shipped(
-    config: TeacherConfig, create: Callable[[], Any]
-) -> tuple[Any, dict[str, object]]:
+def _shipped(config: TeacherConfig, create: Callable[[], Any]) -> tuple[Any, dict[str, object]]:
     path = FOLDER / f"{config.name}.safetensors"
 
     def with_weights(trained: bool) -> Any:  # noqa: ANN401

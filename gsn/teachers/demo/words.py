@@ -11,9 +11,7 @@ SHAPES = (
     "sphere ball egg box cube block cylinder cone ring torus donut capsule pill mug cup bottle bowl"
     " vase pawn"
 )
-COLOURS = (
-    "red orange yellow green turquoise blue purple violet pink brown white black grey gray"
-)
+COLOURS = "red orange yellow green turquoise blue purple violet pink brown white black grey gray"
 PATTERNS = (
     "plain striped stripes wavy waves checked checks dotted dots marbled marble wooden wood"
     " speckled speckles patched patches"
