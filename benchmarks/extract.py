@@ -30,12 +30,13 @@ from benchmarks.report import machine, seconds, table
 from gsn.captures.capture import Capture
 from gsn.captures.pack import write_pack
 from gsn.captures.survey import survey_packs
+from gsn.extraction.batches import batch_size
+from gsn.extraction.make_maps import N_THREADS
 from gsn.teachers import TEACHERS, load_teacher
 from gsn.teachers.teacher import SEEDED, ClipConfig, Teacher, TeacherConfig, VitConfig
 from gsn.teachers.timm_entry import create_vit
 from pipeline.device import pick_device
-from pipeline.extract import N_THREADS, ExtractConfig, extract
-from pipeline.teacher_pass import batch_size
+from pipeline.extract import ExtractConfig, extract
 
 VIEWS_PER_SCENE = 50
 KEPT_DIMS = 64

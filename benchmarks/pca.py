@@ -23,12 +23,12 @@ from torch import Tensor
 
 from benchmarks.noise_features import make_world
 from benchmarks.report import machine, seconds, table
-from gsn.features.ahead import read_ahead
 from gsn.features.basis import Basis, HalfArray
 from gsn.features.pca import PcaFit
 from gsn.features.reduction import N_THREADS
 from gsn.features.store import FeatureMaps
 from gsn.features.update import store_path
+from gsn.threads import map_in_threads
 from pipeline.device import pick_device
 from pipeline.reduce import ReduceConfig, reduce
 
@@ -121,11 +121,11 @@ def stage_rows(
     outs = iter([folder / "targets cached", folder / "targets not cached"])
 
     def bare() -> None:
-        for _ in read_ahead(world.files, Path.read_bytes, N_THREADS):
+        for _ in map_in_threads(world.files, Path.read_bytes, N_THREADS):
             pass
 
     def checked() -> None:
-        for _ in read_ahead(views, lambda item: item[0].read(item[1]), N_THREADS):
+        for _ in map_in_threads(views, lambda item: item[0].read(item[1]), N_THREADS):
             pass
 
     def stage() -> None:

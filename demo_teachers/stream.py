@@ -71,7 +71,7 @@ class Stream:
 
     def __init__(self, seed: int, workers: int, *, named_colours: bool) -> None:
         scenes = Scenes(seed, named_colours=named_colours)
-        self._loader = iter(
+        self._loader: Iterator[Pairs] = iter(
             DataLoader(scenes, batch_size=None, num_workers=workers, prefetch_factor=2)
         )
         self._finished: queue.Queue[Pairs | BaseException] = queue.Queue(maxsize=64)
@@ -95,11 +95,12 @@ class Stream:
         return found
 
     def close(self) -> None:
-        """Stop rendering."""
+        """Stop rendering: the thread ends, then the processes."""
         self._over.set()
         while self._thread.is_alive():
             with contextlib.suppress(queue.Empty):
                 self._finished.get(timeout=0.1)
+        self._loader = iter(())  # a loader ends its processes when nobody holds it any more
 
     def wait(self, n_scenes: int) -> Iterator[Pairs]:
         """Yield so many scenes as they come."""

@@ -88,7 +88,7 @@ def choice_loss(logits: Tensor, true: Tensor, weight: Tensor | None = None) -> T
     of_true = torch.where(true, logits, 0.0).sum(dim=1) / n_true.clamp(min=1)
     losses = logits.logsumexp(dim=1) - of_true
     weight = (n_true > 0) * (1.0 if weight is None else weight)
-    return (losses * weight).sum() / weight.sum()
+    return (losses * weight).sum() / weight.sum().clamp(min=1e-6)  # 0 where nothing is true
 
 
 def look_into(pairs: Pairs, crops: Crops) -> tuple[Content, Tensor]:
@@ -162,12 +162,13 @@ def step_losses(towers: Towers, pairs: Pairs, rng: np.random.Generator) -> dict[
 
 def train(out: Path, run: Run, n_pairs: int, start: Path | None, *, texts_only: bool) -> None:
     """Train, measuring on validation scenes now and then, and write the weights."""
+    first = {} if start is None else read_weights(start)
     bank = run.fill_bank(n_pairs, named_colours=True)
     validation = TextValidation()
     rng = np.random.default_rng(run.seed)
     towers = Towers(texts_only=texts_only).to(run.device)
     if start is not None:
-        load_strictly(towers.network, read_weights(start), start)
+        load_strictly(towers.network, first, start)
     optimiser = run.optimiser(towers, WEIGHT_DECAY)
     for step, part in run.steps("clip-demo", optimiser, bank):
         with run.autocast():

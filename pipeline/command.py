@@ -3,7 +3,8 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -31,3 +32,12 @@ def run_stage(main: Callable[..., None]) -> None:
     except (ValueError, OSError) as error:
         log.error("%s", error, exc_info=os.environ.get("GSN_TRACEBACK") == "1")
         sys.exit(1)
+
+
+@contextmanager
+def remedy(what_to_do: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Add to the message of an error of these kinds what the user can do about it."""
+    try:
+        yield
+    except kinds as error:
+        raise type(error)(f"{error}: {what_to_do}") from error

@@ -14,6 +14,7 @@ import logging
 import shutil
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,23 +26,28 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gsn.atomic import complete_or_absent, remove
+from gsn.extraction.scene_features import SceneFeatures, from_teacher, open_features
 from gsn.features.basis import Basis, BasisError, Projector
 from gsn.features.prompts import PROMPTS_FILE
 from gsn.features.reduction import fit_maps, write_coefficients
+from gsn.features.store import StoreError
 from gsn.features.targets import SHARED_BASIS, scene_basis, target_header
 from gsn.features.update import StoreUpdate, drop_all_but, store_path
-from pipeline.command import DEFAULT_PARAMS, DeviceName, ParamsFile, PreparedFolder, run_stage
+from pipeline.command import (
+    DEFAULT_PARAMS,
+    DeviceName,
+    ParamsFile,
+    PreparedFolder,
+    remedy,
+    run_stage,
+)
 from pipeline.config import STRICT, ScenesConfig, load_section
 from pipeline.device import pick_device
-from pipeline.scene_features import (
-    SceneFeatures,
-    check_one_teacher,
-    from_teacher,
-    open_features,
-    remedy,
-)
 
 log = logging.getLogger(__name__)
+mend_features = partial(
+    remedy, "run `dvc repro extract`", FileNotFoundError, StoreError, BasisError
+)
 
 
 @config_dataclass(frozen=True, config=STRICT)
@@ -73,31 +79,35 @@ def reduce(
         ValueError: Feature maps are damaged, or not those of the packs; the basis cannot be fitted.
     """
     started = time.monotonic()
-    scenes = open_features(packs, features)
-    check_one_teacher(scenes)
-    names = [scene.name for scene in scenes]
-    if unknown := sorted(set(train_scenes) - set(names)):
-        raise ValueError(f"training scenes {unknown} are not among the packs: {names}")
-    groups: Groups = {}
-    if cfg.scope == "scene":
-        groups = {scene_basis(scene.name): ([scene], [scene]) for scene in scenes}
-    else:
-        groups[SHARED_BASIS] = ([scene for scene in scenes if scene.name in train_scenes], scenes)
+    with mend_features():
+        scenes = open_features(packs, features)
+    groups = group(scenes, train_scenes, cfg)
     log_price(groups, cfg)
     with logging_redirect_tqdm():
         for basis_file, (fitted_on, members) in groups.items():
             fitted = fit(fitted_on, cfg, device)
-            basis = from_teacher(fitted, features, members[0])
+            with mend_features():
+                basis = from_teacher(fitted, features, members[0])
             basis.save(out / basis_file)
             for scene in members:
                 header = target_header(scene.maps.header, basis, basis_file)
                 project(scene, StoreUpdate(store_path(out, scene.name), header), fitted, device)
     copy_prompts(features, out)
-    drop_all_but(out, names)
+    drop_all_but(out, [scene.name for scene in scenes])
     for path in out.glob(f"*{SHARED_BASIS}"):
         if path.name not in groups:
             remove(path)
     log.info("%d scenes in %s, %.1f s", len(scenes), out, time.monotonic() - started)
+
+
+def group(scenes: list[SceneFeatures], train_scenes: list[str], cfg: ReduceConfig) -> Groups:
+    """Say which scenes share a basis, and which of them it is fitted on."""
+    names = [scene.name for scene in scenes]
+    if unknown := sorted(set(train_scenes) - set(names)):
+        raise ValueError(f"training scenes {unknown} are not among the packs: {names}")
+    if cfg.scope == "scene":
+        return {scene_basis(scene.name): ([scene], [scene]) for scene in scenes}
+    return {SHARED_BASIS: ([scene for scene in scenes if scene.name in train_scenes], scenes)}
 
 
 def log_price(groups: Groups, cfg: ReduceConfig) -> None:
@@ -123,7 +133,7 @@ def fit(scenes: list[SceneFeatures], cfg: ReduceConfig, device: torch.device) ->
     views = [(scene.maps, view) for scene in scenes for view in scene.fit_views]
     if not views:
         raise BasisError(f"no view to fit a basis on in scenes [{names}]: all are held out")
-    with remedy(), tqdm(total=len(views), desc="fit", unit="view") as progress:
+    with mend_features(), tqdm(total=len(views), desc="fit", unit="view") as progress:
         pca = fit_maps(views, device, progress.update)
     made_by: dict[str, object] = {
         "scope": cfg.scope,
@@ -149,7 +159,10 @@ def project(scene: SceneFeatures, update: StoreUpdate, basis: Basis, device: tor
     if update.is_current:
         return
     n_missing = len(update.missing)
-    with remedy(), tqdm(total=n_missing, desc=f"project {scene.name}", unit="view") as progress:
+    with (
+        mend_features(),
+        tqdm(total=n_missing, desc=f"project {scene.name}", unit="view") as progress,
+    ):
         write_coefficients(scene.maps, update, Projector(basis, device), progress.update)
 
 

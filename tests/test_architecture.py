@@ -16,10 +16,10 @@ STAGE_FILES = {name: ROOT / "pipeline" / f"{name}.py" for name in STAGES}
 
 # The rooms of gsn: each imports from lower floors, and within itself.
 FLOORS = [
-    {"checks", "atomic", "fingerprint"},
+    {"checks", "atomic", "fingerprint", "threads"},
     {"geometry"},
     {"captures", "teachers", "features"},
-    {"model"},
+    {"model", "extraction"},
     {"training", "evaluation"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

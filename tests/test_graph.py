@@ -235,6 +235,11 @@ def test_another_pca_size_runs_no_teacher(copy):
     assert copy.repro("--dry", "distill").ran == ["distill"]
 
 
+def test_a_replaced_file_of_weights_runs_the_teacher(copy):
+    (copy.folder / "data/weights/README.md").write_bytes(b"a file of weights, replaced")
+    assert copy.repro("--dry", "extract").ran == ["extract"]
+
+
 def test_a_training_parameter_runs_neither_teacher_nor_pca(copy):
     copy.set_params({"pretrain.training.seed": 77})
     assert copy.repro("--dry", "distill").ran == ["pretrain"]

@@ -15,7 +15,7 @@ from gsn.teachers.teacher import TeacherConfig
 from pipeline.config import ScenesConfig, load_section
 from pipeline.distill import DistillConfig, distill
 from pipeline.evaluate import EvaluateConfig, evaluate
-from pipeline.extract import extract
+from pipeline.extract import ExtractConfig, extract
 from pipeline.fetch import FetchConfig, fetch
 from pipeline.prepare import PrepareConfig, prepare
 from pipeline.pretrain import PretrainConfig, pretrain
@@ -62,10 +62,12 @@ def make_data(folder, params):
     cfg = load_section(params, "prepare", PrepareConfig)
     prepare(folder / "raw", folder / "prepared", scenes.all_scenes, cfg)
     packs = [folder / "prepared" / f"{name}.h5" for name in scenes.all_scenes]
-    teacher = load_teacher(load_section(params, "teacher", TeacherConfig), CPU)
-    extract(packs, folder / "features", teacher)
+    settings = load_section(params, "teacher", TeacherConfig)
+    teacher = load_teacher(settings, CPU)
+    cfg = load_section(params, "extract", ExtractConfig)
+    extract(packs, folder / "features", teacher, cfg, CPU, scenes.train, settings.prompts)
     cfg = load_section(params, "reduce", ReduceConfig)
-    reduce(packs, scenes.train, folder / "features", folder / "targets", cfg)
+    reduce(packs, scenes.train, folder / "features", folder / "targets", cfg, CPU)
 
 
 def train_and_score(folder, data, params):

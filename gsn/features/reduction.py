@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gsn.features.ahead import read_ahead
 from gsn.features.basis import BasisError, Projector, moved
 from gsn.features.pca import PcaFit
 from gsn.features.store import FeatureMaps, HalfArray
 from gsn.features.update import StoreUpdate
+from gsn.threads import map_in_threads
 
 N_THREADS = 8  # at most twice as many maps are in memory
 INFINITY_BITS = 0x7C00  # in float16; NaN lies above, all other magnitudes below
@@ -57,7 +57,7 @@ def fit_maps(
     def load(item: tuple[FeatureMaps, int]) -> Tensor:
         return moved(read_finite(*item), device)
 
-    for features in read_ahead(views, load, N_THREADS):
+    for features in map_in_threads(views, load, N_THREADS):
         pca.add(features)
         on_map()
     return pca
@@ -87,6 +87,6 @@ def write_coefficients(
             raise BasisError(f"{place(maps, view)}: {error}") from error
 
     update.begin()
-    for _ in read_ahead(update.missing, make, N_THREADS):
+    for _ in map_in_threads(update.missing, make, N_THREADS):
         on_map()
     update.finish()

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gsn.features import basis as basis_code
-from gsn.features.basis import Basis, BasisError
-from gsn.features.store import FeatureMaps, HalfArray, StoreError, StoreHeader
+from gsn.features.basis import Basis
+from gsn.features.store import FeatureMaps, StoreError, StoreHeader
 from gsn.features.update import store_path
 from gsn.fingerprint import sha256_of_code, sha256_of_settings
 
@@ -59,22 +57,6 @@ def target_header(features: StoreHeader, basis: Basis, basis_file: str) -> Store
         cell_grid=features.cell_grid,
         image_size=features.image_size,
     )
-
-
-def target_map(
-    features: HalfArray,  # (h, w, C)
-    basis: Basis,
-) -> HalfArray:  # (h, w, D)
-    """Project one map.
-
-    Raises:
-        BasisError: A coefficient is NaN or beyond float16.
-    """
-    with np.errstate(over="ignore"):
-        coefficients = basis.project(features).astype(np.float16)
-    if not np.isfinite(coefficients).all():
-        raise BasisError("a coefficient is NaN or beyond the range of float16")
-    return coefficients
 
 
 def load_targets(folder: Path, scene: str) -> Targets:

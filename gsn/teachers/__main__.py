@@ -5,17 +5,24 @@ import typer
 from gsn.teachers import TEACHERS
 from gsn.teachers.teacher import TeacherEntry
 
-HEADINGS = ("name", "family", "channels", "patch", "licence", "weights", "parameters")
+HEADINGS = ("name", "family", "channels", "patch", "licence", "weights from", "parameters")
 NUMBERS = ("channels", "patch", "parameters")  # aligned on the right
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
 def table(teachers: dict[str, TeacherEntry]) -> list[str]:
-    """Return one line a teacher below a line of headings, by family, then by size."""
-    ordered = sorted(
-        teachers.items(), key=lambda item: (item[1].card.family, item[1].card.parameters, item[0])
-    )
+    """Return one line a teacher below a line of headings, by family, then by size.
+
+    Families come in the order of the registry.
+    """
+    families = list(dict.fromkeys(entry.card.family for entry in teachers.values()))
+
+    def place(item: tuple[str, TeacherEntry]) -> tuple[int, int, str]:
+        name, entry = item
+        return families.index(entry.card.family), entry.card.parameters, name
+
+    ordered = sorted(teachers.items(), key=place)
     rows = [HEADINGS] + [_row(name, entry) for name, entry in ordered]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     return [

@@ -8,7 +8,7 @@ from gsn.captures.capture import Capture
 from gsn.captures.pack import write_pack
 from gsn.features.pca import PcaFit
 from gsn.features.store import StoreHeader
-from gsn.features.targets import target_header, target_map
+from gsn.features.targets import target_header
 from gsn.features.update import StoreUpdate, store_path
 from gsn.geometry.cell_grid import CellGrid
 from gsn.model.scene import describe_targets, load_scene
@@ -39,6 +39,7 @@ def write_targets(folder, scene="room", dims=3, views=VIEWS, seed=0):
     fit = PcaFit(8)
     fit.add(maps)
     basis = fit.solve(dims, {})
+    project = basis.projector(torch.device("cpu")).checked
     features = StoreHeader(
         made_by={"name": "fake"},
         view_names=tuple(views),
@@ -52,9 +53,9 @@ def write_targets(folder, scene="room", dims=3, views=VIEWS, seed=0):
     update = StoreUpdate(store_path(folder, scene), target_header(features, basis, "basis.npz"))
     update.begin()
     for view in update.missing:
-        update.write(view, target_map(maps[view], basis))
+        update.write(view, project(maps[view]))
     update.finish()
-    return basis, [target_map(one, basis) for one in maps]
+    return basis, [project(one) for one in maps]
 
 
 @pytest.fixture

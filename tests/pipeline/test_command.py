@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+from pipeline.command import remedy
+
 SCRIPT = """
 import logging
 from pathlib import Path
@@ -62,3 +64,14 @@ def test_a_missing_argument_is_a_usage_error(run):
     failed = run()
     assert failed.returncode == 2
     assert "name" in failed.stderr.lower()
+
+
+def test_a_remedy_is_added_to_errors_of_its_kinds_alone():
+    message = r"^s\.zarr: gone: make it again$"
+    with (
+        pytest.raises(FileNotFoundError, match=message),
+        remedy("make it again", KeyError, OSError),
+    ):
+        raise FileNotFoundError("s.zarr: gone")
+    with pytest.raises(ValueError, match=r"^damaged$"), remedy("make it again", OSError):
+        raise ValueError("damaged")

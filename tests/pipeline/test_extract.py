@@ -15,9 +15,9 @@ import torch
 
 from gsn.captures.capture import Capture
 from gsn.captures.pack import write_pack
-from gsn.features import price
+from gsn.extraction import price
+from gsn.extraction.kept_basis import BASIS_FILE
 from gsn.features.basis import Basis
-from gsn.features.kept_basis import BASIS_FILE
 from gsn.features.store import FeatureMaps
 from gsn.features.targets import SHARED_BASIS, load_targets
 from gsn.features.update import store_path
@@ -199,7 +199,6 @@ def test_maps_of_a_killed_run_survive_other_settings(tmp_path):
 
 def test_the_price_is_told_before_the_work(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(price, "free_bytes", lambda path: 5_000_000_000)
-    monkeypatch.setattr("pipeline.price.free_bytes", lambda path: 5_000_000_000)
     packs = [pack(tmp_path, "s", "ab")]
     with caplog.at_level("INFO"):
         extract(packs, tmp_path / "out", FakeTeacher())
@@ -225,7 +224,7 @@ def test_maps_that_do_not_fit_the_disk_are_refused_before_the_work(tmp_path, mon
     monkeypatch.setattr(price, "free_bytes", lambda path: one + one // 2)
     packs[1] = pack(tmp_path, "t", "yx")
     extract(packs, out, teacher, cfg)
-    monkeypatch.setattr("pipeline.price.hard_links_work", lambda folder: False)
+    monkeypatch.setattr(price, "hard_links_work", lambda folder: False)
     packs[1] = pack(tmp_path, "t", "zyx")
     with pytest.raises(OSError, match="are needed here"):
         extract(packs, out, teacher, cfg)
@@ -285,7 +284,7 @@ def test_the_basis_goes_when_all_channels_are_kept(tmp_path):
 
 def test_more_dimensions_than_the_teacher_has_are_refused(tmp_path):
     cfg = ExtractConfig(keep_raw=False, kept_dims=7)
-    with pytest.raises(ValueError, match=r"`extract.kept_dims` is 7, but fake has 6 channels"):
+    with pytest.raises(ValueError, match=r"7 PCA.* fake has 6 channels: check `extract"):
         extract([pack(tmp_path, "s", "ab")], tmp_path / "out", FakeTeacher(), cfg)
 
 

@@ -187,31 +187,6 @@ def test_packs_without_features_are_named(world, tmp_path):
         reduce(packs, *world[1:], GLOBAL, CPU)
 
 
-def test_features_of_other_views_are_named(world, tmp_path):
-    packs = [write_scene_pack(tmp_path, "s", views="bcde"), *world[0][1:]]
-    message = r"s\.zarr.*without a map \['e'\], without a photograph \['a'\].*dvc repro extract"
-    with pytest.raises(StoreError, match=message):
-        reduce(packs, *world[1:], GLOBAL, CPU)
-
-
-def test_features_of_an_older_photograph_are_refused(world, tmp_path, monkeypatch):
-    retaken = image("t", "c")
-    retaken[0, 0, 0] ^= 1
-    original = image
-    monkeypatch.setitem(
-        globals(), "image", lambda s, v: retaken if (s, v) == ("t", "c") else original(s, v)
-    )
-    packs = [write_scene_pack(tmp_path, scene) for scene in SCENES]
-    with pytest.raises(StoreError, match=r"t\.zarr: view 'c' was made of another photograph"):
-        reduce(packs, *world[1:], GLOBAL, CPU)
-
-
-def test_features_of_two_teachers_are_not_mixed(world):
-    write_features(world[2], "u", made_by={"name": "other"})
-    with pytest.raises(StoreError, match=r"u\.zarr and .*s\.zarr are of different teachers"):
-        reduce(*world, GLOBAL, CPU)
-
-
 def test_damaged_maps_stop_the_stage_with_what_to_do(world):
     path = chunk_path(store_path(world[2], "t"), 2)
     path.write_bytes(path.read_bytes()[:-1])

@@ -58,12 +58,12 @@ def _code() -> dict[str, str]:
 
 DEMO = {
     "dino-demo": TeacherEntry(
-        TeacherCard("demo", networks.WIDTH, networks.PATCH_PX, 2_744_832, "MIT", "this package"),
+        TeacherCard("demo", networks.WIDTH, networks.PATCH_PX, 2_744_640, "MIT", "this package"),
         build_dino_demo,
     ),
     "clip-demo": TeacherEntry(
         TeacherCard(
-            "demo", networks.JOINT_CHANNELS, networks.PATCH_PX, 2_326_208, "MIT", "this package"
+            "demo", networks.JOINT_CHANNELS, networks.PATCH_PX, 2_324_544, "MIT", "this package"
         ),
         build_clip_demo,
     ),

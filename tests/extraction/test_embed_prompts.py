@@ -2,19 +2,19 @@ import numpy as np
 import pytest
 import torch
 
+from gsn.extraction.embed_prompts import keep_prompts
 from gsn.features.prompts import PROMPTS_FILE, load_prompts
-from pipeline.embed_prompts import keep_prompts
 
 
 class Mute:
     name = "fake"
 
     def __init__(self, seed=0):
-        self.fingerprint = {"name": "fake", "weights": {"seed": seed}, "layer": 3}
+        self.fingerprint = {"name": "fake", "weights": {"seed": seed}, "windows": 1}
 
 
 class Reader(Mute):
-    """Gives each text the unit vector of its first letter; remembers what it was given."""
+    """Gives each text the unit vector of its first letter, once for each size of windows."""
 
     def __init__(self, seed=0):
         super().__init__(seed)
@@ -22,7 +22,9 @@ class Reader(Mute):
 
     def embed_texts(self, texts):
         self.seen += texts
-        return torch.eye(26)[[ord(text[0]) - ord("a") for text in texts]]
+        vectors = torch.eye(26)[[ord(text[0]) - ord("a") for text in texts]]
+        n_windows = self.fingerprint["windows"]
+        return vectors.repeat(1, n_windows) / n_windows**0.5
 
 
 def test_texts_are_embedded_once(tmp_path):
@@ -32,7 +34,6 @@ def test_texts_are_embedded_once(tmp_path):
     np.testing.assert_array_equal(prompts.vectors, np.eye(26)[[2, 3]])
     before = (tmp_path / PROMPTS_FILE).stat()
     again = Reader()
-    again.fingerprint["layer"] = 4  # texts do not pass it
     keep_prompts(again, ["cat", "dog"], tmp_path)
     assert again.seen == []
     assert (tmp_path / PROMPTS_FILE).stat() == before
@@ -45,6 +46,17 @@ def test_other_texts_or_weights_are_embedded_anew(tmp_path, seed, texts):
     keep_prompts(reader, texts, tmp_path)
     assert reader.seen == texts
     assert load_prompts(tmp_path).texts == tuple(texts)
+
+
+def test_a_teacher_that_sees_otherwise_embeds_anew(tmp_path):
+    """Windows of two sizes, concatenated, make longer vectors of photographs and texts."""
+    keep_prompts(Reader(), ["cat"], tmp_path)
+    reader = Reader()
+    reader.fingerprint["windows"] = 2
+    keep_prompts(reader, ["cat"], tmp_path)
+    assert load_prompts(tmp_path).vectors.shape == (1, 52)
+    keep_prompts(Reader(), ["cat"], tmp_path)
+    assert load_prompts(tmp_path).vectors.shape == (1, 26)
 
 
 @pytest.mark.parametrize(("teacher", "texts"), [(Mute(), ["cat"]), (Reader(), [])])

@@ -1,4 +1,4 @@
-"""Texts of the settings, embedded once, beside the feature maps."""
+"""Texts, embedded once, beside the feature maps."""
 
 import logging
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ def keep_prompts(teacher: Teacher, texts: Sequence[str], folder: Path) -> None:
             log.info("%s reads no text: %d prompts are not used", teacher.name, len(texts))
         remove(path)
         return
-    weights = {key: teacher.fingerprint.get(key) for key in ("name", "weights")}
-    made_by: dict[str, object] = {**weights, "texts": list(texts)}
+    # The whole teacher: how it sees photographs can decide how long a vector is.
+    made_by: dict[str, object] = {"teacher": teacher.fingerprint, "texts": list(texts)}
     try:
         found = load_prompts(folder)
     except PromptsError as error:

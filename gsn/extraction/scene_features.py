@@ -1,17 +1,13 @@
-"""Feature maps of scenes, made sure to be those of their packs: what stage `reduce` begins with."""
+"""Feature maps of scenes, made sure to be those of their packs."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gsn.captures.survey import PackSurvey, survey_packs
-from gsn.features.basis import Basis, BasisError
+from gsn.features.basis import Basis
 from gsn.features.store import FeatureMaps, StoreError, map_fingerprint
 from gsn.features.targets import load_targets
 from gsn.features.update import store_path
-
-REMEDY = "run `dvc repro extract`"
 
 
 @dataclass(frozen=True)
@@ -24,24 +20,29 @@ class SceneFeatures:
 
 
 def open_features(packs: list[Path], features: Path) -> list[SceneFeatures]:
-    """Open the feature maps of packs, and make sure that they are of their very photographs."""
-    return [open_one(survey, features) for survey in survey_packs(packs)]
+    """Open the feature maps of packs, and make sure that they are of their very photographs.
+
+    Raises:
+        FileNotFoundError: A pack or its feature maps are missing.
+        PackError: A file is no pack.
+        StoreError: Feature maps are damaged, of other views or photographs, or of two teachers.
+    """
+    scenes = [_open(survey, features) for survey in survey_packs(packs)]
+    _check_one_teacher(scenes)
+    return scenes
 
 
-def open_one(pack: PackSurvey, features: Path) -> SceneFeatures:
-    """Open the feature maps of one pack."""
+def _open(pack: PackSurvey, features: Path) -> SceneFeatures:
     try:
         maps = FeatureMaps(store_path(features, pack.scene))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}, but {pack.path} is prepared: {REMEDY}") from error
-    except StoreError as error:
-        raise StoreError(f"{error}: {REMEDY}") from error
-    check_views(pack, maps)
+        raise FileNotFoundError(f"{error}, but {pack.path} is prepared") from error
+    _check_views(pack, maps)
     fit_views = [view for view, held_out in enumerate(pack.held_out) if not held_out]
     return SceneFeatures(pack.scene, maps, fit_views)
 
 
-def check_views(pack: PackSurvey, maps: FeatureMaps) -> None:
+def _check_views(pack: PackSurvey, maps: FeatureMaps) -> None:
     """Compare names and pixels of the views of a pack with those the maps were made of."""
     names = maps.header.view_names
     if names != pack.view_names:
@@ -49,38 +50,38 @@ def check_views(pack: PackSurvey, maps: FeatureMaps) -> None:
         surplus = [name for name in names if name not in pack.view_names]
         raise StoreError(
             f"{maps.path}: not the views of {pack.path}: without a map {lacking}, without a "
-            f"photograph {surplus}: {REMEDY}"
+            f"photograph {surplus}"
         )
     for view, name in enumerate(names):
         made_of = map_fingerprint(maps.header.made_by, pack.image_sha256[view])
         if made_of != maps.header.fingerprints[view]:
             raise StoreError(
                 f"{maps.path}: view {name!r} was made of another photograph than the one in "
-                f"{pack.path}: {REMEDY}"
+                f"{pack.path}"
             )
 
 
-def check_one_teacher(scenes: list[SceneFeatures]) -> None:
+def _check_one_teacher(scenes: list[SceneFeatures]) -> None:
     """Refuse feature maps that were not all made by one teacher."""
     for scene in scenes[1:]:
         if scene.maps.header.made_by != scenes[0].maps.header.made_by:
             raise StoreError(
-                f"{scene.maps.path} and {scenes[0].maps.path} are of different teachers: {REMEDY}"
+                f"{scene.maps.path} and {scenes[0].maps.path} are of different teachers"
             )
 
 
 def from_teacher(basis: Basis, features: Path, scene: SceneFeatures) -> Basis:
-    """Let a basis begin at the channels of the teacher, if the features are coefficients."""
+    """Let a basis begin at the channels of the teacher, if the features are coefficients.
+
+    Args:
+        basis: Fitted on the features.
+        features: Their folder.
+        scene: One of those it was fitted on.
+
+    Raises:
+        FileNotFoundError: The basis that the features are coefficients of is missing.
+        ValueError: It is damaged, or another one.
+    """
     if "basis" not in scene.maps.header.made_by:
         return basis
-    with remedy():
-        return basis.after(load_targets(features, scene.name).basis)
-
-
-@contextmanager
-def remedy() -> Iterator[None]:
-    """Add to what is wrong with feature maps what to do about it."""
-    try:
-        yield
-    except (StoreError, BasisError, FileNotFoundError) as error:
-        raise type(error)(f"{error}: {REMEDY}") from error
+    return basis.after(load_targets(features, scene.name).basis)

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from gsn.features.archive import Archive
-from gsn.features.basis import Basis
-from gsn.features.kept_basis import (
+from gsn.extraction.kept_basis import (
     BASIS_FILE,
     basis_made_by,
     coefficients_made_by,
     find_basis,
     keep_basis,
 )
+from gsn.features.archive import Archive
+from gsn.features.basis import Basis
 
 
 def made_by(teacher="dino", dims=2, view="a", image="1"):
