@@ -57,6 +57,17 @@ def test_what_features_confuse_is_lost_to_both(scene):
     assert (1 + 0 + 0.3) / 3 < got < (1 + 0.5 + 0.5) / 3
 
 
+def test_the_labelled_view_is_not_scored():
+    masks = np.zeros((3, 40, 40), np.uint8)
+    masks[:, :20, :20], masks[:, 20:, 20:] = 1, 2
+    looks = masks.copy()
+    looks[0, :20, :20], looks[0, 20:, 20:] = 2, 1  # elsewhere each looks like the other
+    looks[2] = looks[0]
+    scene = scene_of(looks)
+    confusing = LabelledScene(scene.images, list(masks), scene.captions)
+    assert label_transfer_miou([confusing], one_hot) == 0
+
+
 def test_objects_too_small_in_the_labelled_view_or_absent_in_another_do_not_count():
     masks = np.zeros((3, 40, 40), np.uint8)
     masks[:, :20, :20] = 1
