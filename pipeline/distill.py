@@ -3,7 +3,7 @@
 in   data/prepared/<scene>.h5               packs of the training scenes
      data/targets/<teacher>/<scene>.zarr    what the head is to render
      models/pretrain.pt                     weights to start from
-out  models/distill.pt                      weights, and all that is needed to go on training
+out  models/distill/<teacher>.pt            weights, and all that is needed to go on training
      reports/distill/                       curves of loss, PSNR and feature cosine
 """
 

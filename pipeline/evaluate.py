@@ -1,6 +1,6 @@
 """Stage `evaluate`: render held-out views and score them beside baselines.
 
-in   models/distill.pt                      the model, with its settings
+in   models/distill/<teacher>.pt            the model, with its settings
      data/prepared/<scene>.h5               packs of scenes.test (unseen) or scenes.train (seen)
      data/targets/<teacher>/<scene>.zarr    the teacher's maps, reduced
      data/targets/<teacher>/prompts.npz     texts to find objects by, if there are any

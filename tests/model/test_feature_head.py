@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from gsn.model.feature_head import FeatureHead
 from gsn.model.network import count_parameters
@@ -17,7 +18,25 @@ def draw(*shape, seed=0):
 
 def head(parity=False):
     torch.manual_seed(0)
-    return FeatureHead(C, D, heads=2, dropout=0.0, parity=parity).eval()
+    net = FeatureHead(C, D, heads=2, dropout=0.0, parity=parity).eval()
+    if not parity:  # as after training: at first both layers are zero
+        for layer in (net.output, net.surface):
+            nn.init.normal_(layer.weight)
+    return net
+
+
+def carried_by_loop(seen, share):
+    """Reference: one ray, one sample, one view at a time."""
+    rows = []
+    for ray in range(R):
+        total = torch.zeros(D)
+        for sample in range(S):
+            views = [v for v in range(V) if seen.visible[ray, sample, v]]
+            if views:
+                mean = sum(seen.teacher[ray, sample, v] for v in views) / len(views)
+                total += share[ray, sample] * mean
+        rows.append(total / total.norm())
+    return torch.stack(rows)
 
 
 def inputs():
@@ -46,11 +65,22 @@ def test_the_head_follows_the_recipe(parity):
     token = torch.cat([rendered.token, largest], -1)
     observations = torch.cat([rendered.observations, seen.teacher], -1)
     token = net.view_block(token, observations, seen.ray_difference, seen.visible)
-    token = net.ray_block(token, rendered.used)
-    expected = net.output(mean_over_ray(net.norm(token), rendered.used))
+    token = net.norm(net.ray_block(token, rendered.used))
+    expected = net.output(mean_over_ray(token, rendered.used))
+    if not parity:
+        score = torch.where(rendered.used, net.surface(token)[..., 0], -torch.inf)
+        expected = expected + carried_by_loop(seen, score.softmax(1))
     got = net(rendered, seen)
     assert got.shape == (R, D)
     torch.testing.assert_close(got, expected)
+
+
+@torch.no_grad()
+def test_a_new_head_gives_the_mean_of_what_the_views_say_along_the_ray():
+    rendered, seen = inputs()
+    net = FeatureHead(C, D, heads=2, dropout=0.0, parity=False).eval()
+    share = rendered.used / rendered.used.sum(1, keepdim=True)
+    torch.testing.assert_close(net(rendered, seen), carried_by_loop(seen, share))
 
 
 @torch.no_grad()

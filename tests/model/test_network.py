@@ -136,6 +136,7 @@ def move(rays, origins=0.0, turn=1.0):
 @pytest.mark.parametrize("parity", [False, True])
 def test_the_token_knows_the_camera_but_not_the_direction_of_the_ray(make_model, views, parity):
     model = make_model(4, parity=parity)
+    torch.nn.init.normal_(model.feature_head.output.weight)  # zero before any training
     rays = target_rays(views, model)
     points = rays.points(model.depths(views.near, views.far).expand(len(rays), -1))
     sources = views.encode(model, SOURCES)
