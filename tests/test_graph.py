@@ -24,6 +24,7 @@ COPIED = ["gsn", "pipeline", "data/captures", "data/weights", "dvc.yaml", ".dvci
 COPIED += [".gitignore", ".dvc/config"]
 STAGES = ["fetch", "prepare", "extract", "reduce", "pretrain", "distill"]
 EVALUATIONS = ["evaluate@unseen", "evaluate@seen"]
+MODELS = {"pretrain": "models/pretrain.pt", "distill": "models/distill/dino_vits16.pt"}
 MAX_STEPS, CHECKPOINT_EVERY = 40, 4
 CHANGES = {
     f"{stage}.training.{key}": value
@@ -263,7 +264,7 @@ def test_extract_killed_in_the_middle_ends_with_the_same_bytes(copy, finished):
 
 @pytest.mark.parametrize("stage", ["pretrain", "distill"])
 def test_training_killed_in_the_middle_ends_with_the_same_bytes(copy, finished, stage):
-    model = copy.folder / f"models/{stage}.pt"
+    model = copy.folder / MODELS[stage]
     model.unlink()
     copy.kill_repro(stage, model.exists)
     step = load_checkpoint(model).step
@@ -272,7 +273,7 @@ def test_training_killed_in_the_middle_ends_with_the_same_bytes(copy, finished, 
     log = copy.repro(stage)
     assert log.ran == [stage]
     assert log.numbers(r"continued at step (\d+) of (\d+)") == (step, MAX_STEPS)
-    assert_same(copy, finished, f"models/{stage}.pt", f"reports/{stage}")
+    assert_same(copy, finished, MODELS[stage], f"reports/{stage}")
 
 
 def assert_same(copy, finished, *outputs):

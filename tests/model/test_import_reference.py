@@ -100,7 +100,10 @@ def test_weights_of_a_distributed_run_have_a_prefix_that_is_dropped(saved, make_
         for part in content:
             content[part] = {f"module.{key}": value for key, value in content[part].items()}
 
-    assert import_reference(saved(wrap)).weights.keys() == make_model(4, parity=True).state_dict().keys()
+    assert (
+        import_reference(saved(wrap)).weights.keys()
+        == make_model(4, parity=True).state_dict().keys()
+    )
 
 
 def test_optimiser_and_scheduler_in_the_file_do_not_matter(saved, make_model):
