@@ -85,7 +85,6 @@ def extract(
     if not teacher.trained:
         log.warning("%s has untrained weights: its maps serve for trials only", teacher.name)
     with logging_redirect_tqdm(), remedy(NO_ROOM, DiskSpaceError), remedy(NO_BASIS, BasisError):
-        keep_prompts(teacher, prompts, out)
         basis = None
         if not cfg.keep_raw:
             plan = BasisPlan.of(surveys, teacher, cfg.kept_dims, fit_scenes)
@@ -94,6 +93,7 @@ def extract(
         n_made, n_reused = tell_price(updates.values(), out)
         with tqdm(total=n_made, desc=teacher.name, unit="view", disable=not n_made) as progress:
             make_maps(surveys, updates, teacher, basis, device, progress.update)
+        keep_prompts(teacher, prompts, out)  # after the maps: they must be of one teacher
     keep_basis(out, archive, basis)
     n_dropped = drop_all_but(out, [survey.scene for survey in surveys], archive)
     log.info("%d maps made, %d reused, %d stores dropped", n_made, n_reused, n_dropped)

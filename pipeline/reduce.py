@@ -26,9 +26,9 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gsn.atomic import complete_or_absent, remove
-from gsn.extraction.scene_features import SceneFeatures, from_teacher, open_features
+from gsn.extraction.scene_features import SceneFeatures, from_teacher, open_features, prompts_of
 from gsn.features.basis import Basis, BasisError, Projector
-from gsn.features.prompts import PROMPTS_FILE
+from gsn.features.prompts import PROMPTS_FILE, PromptsError
 from gsn.features.reduction import fit_maps, write_coefficients
 from gsn.features.store import StoreError
 from gsn.features.targets import SHARED_BASIS, scene_basis, target_header
@@ -46,7 +46,7 @@ from pipeline.device import pick_device
 
 log = logging.getLogger(__name__)
 mend_features = partial(
-    remedy, "run `dvc repro extract`", FileNotFoundError, StoreError, BasisError
+    remedy, "run `dvc repro extract`", FileNotFoundError, StoreError, BasisError, PromptsError
 )
 
 
@@ -92,7 +92,7 @@ def reduce(
             for scene in members:
                 header = target_header(scene.maps.header, basis, basis_file)
                 project(scene, StoreUpdate(store_path(out, scene.name), header), fitted, device)
-    copy_prompts(features, out)
+    copy_prompts(scenes[0], features, out)
     drop_all_but(out, [scene.name for scene in scenes])
     for path in out.glob(f"*{SHARED_BASIS}"):
         if path.name not in groups:
@@ -166,9 +166,11 @@ def project(scene: SceneFeatures, update: StoreUpdate, basis: Basis, device: tor
         write_coefficients(scene.maps, update, Projector(basis, device), progress.update)
 
 
-def copy_prompts(features: Path, out: Path) -> None:
+def copy_prompts(scene: SceneFeatures, features: Path, out: Path) -> None:
     """Let the prompts lie beside the targets as they lie beside the features, or not at all."""
-    if (features / PROMPTS_FILE).is_file():
+    with mend_features():
+        prompts = prompts_of(features, scene)
+    if prompts is not None:
         with complete_or_absent(out / PROMPTS_FILE) as partial:
             shutil.copyfile(features / PROMPTS_FILE, partial)
     else:

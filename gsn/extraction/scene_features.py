@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gsn.captures.survey import PackSurvey, survey_packs
 from gsn.features.basis import Basis
+from gsn.features.prompts import PROMPTS_FILE, Prompts, load_prompts
 from gsn.features.store import FeatureMaps, StoreError, map_fingerprint
 from gsn.features.targets import load_targets
 from gsn.features.update import store_path
@@ -85,3 +86,24 @@ def from_teacher(basis: Basis, features: Path, scene: SceneFeatures) -> Basis:
     if "basis" not in scene.maps.header.made_by:
         return basis
     return basis.after(load_targets(features, scene.name).basis)
+
+
+def prompts_of(features: Path, scene: SceneFeatures) -> Prompts | None:
+    """Read the prompts that lie beside feature maps, made sure to be of the same teacher.
+
+    Args:
+        features: Folder of the maps.
+        scene: One of them.
+
+    Raises:
+        PromptsError: The file is damaged.
+        StoreError: Another teacher than that of the maps has embedded them.
+    """
+    prompts = load_prompts(features)
+    made_by = scene.maps.header.made_by
+    teacher = made_by["features"] if "basis" in made_by else made_by
+    if prompts is not None and prompts.made_by.get("teacher") != teacher:
+        raise StoreError(
+            f"{features / PROMPTS_FILE} and {scene.maps.path} are of different teachers"
+        )
+    return prompts

@@ -154,9 +154,9 @@ def lazy_tokenizer(teacher: str, variant: ClipVariant) -> Tokenize:
         try:
             return import_open_clip().get_tokenizer(variant.architecture)
         except ImportError as error:
-            raise ImportError(
-                f"teacher {teacher!r}: its tokenizer needs the package transformers "
-                f"({error}); install it, or leave `prompts` empty"
+            raise ValueError(
+                f"teacher {teacher!r}: its tokenizer needs the package transformers: run "
+                "`pip install transformers`, or leave `prompts` empty"
             ) from error
         except Exception as error:  # the kinds depend on how the network is missing
             raise FileNotFoundError(

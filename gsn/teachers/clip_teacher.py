@@ -130,7 +130,7 @@ class ClipTeacher:
         them: its vector is repeated, so that the cosine is the mean of the cosines of all sizes.
 
         Raises:
-            ImportError: The tokenizer needs a package that is not installed.
+            ValueError: The tokenizer needs a package that is not installed.
             FileNotFoundError: The tokenizer is neither on this machine nor within reach.
         """
         if not texts:

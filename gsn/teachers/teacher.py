@@ -48,6 +48,13 @@ class TeacherConfig:
     clip: ClipConfig  # not used by other families
     prompts: list[str]  # texts to embed, if the teacher reads any
 
+    def __post_init__(self) -> None:
+        """Refuse texts that are empty or come twice."""
+        if any(not text.strip() for text in self.prompts):
+            raise ValueError("'prompts' holds an empty text")
+        if twice := sorted({text for text in self.prompts if self.prompts.count(text) > 1}):
+            raise ValueError(f"'prompts' holds {twice} more than once")
+
 
 class Teacher(Protocol):
     """A frozen network that turns photographs into feature maps."""

@@ -197,4 +197,7 @@ def _layers(name: str, layers: list[int], depth: int) -> list[int]:
             f"{name}: layers are {layers}; expected blocks 0 to {depth - 1}, or -{depth} to -1 "
             "counted from the last"
         )
-    return [layer % depth for layer in layers]
+    found = [layer % depth for layer in layers]
+    if len(set(found)) < len(found):
+        raise ValueError(f"{name}: layers are {layers}: one of them is named twice")
+    return found

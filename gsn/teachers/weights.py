@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from gsn.fingerprint import sha256_of_array, sha256_of_file
 from gsn.teachers.teacher import HUB, SEEDED, TeacherConfig
 
-WRAPPERS = ("module.", "backbone.")  # of a training checkpoint, in the order they are put on
+PARTS = ("teacher", "student", "state_dict", "model")  # of checkpoints: the first one is taken
+WRAPPERS = ("module.", "backbone.")  # before the names in a training checkpoint, in any order
 SHOWN = 3  # names in a message
 
 
@@ -59,9 +60,16 @@ def build_network(
             network = create(False)
             source = {"source": SEEDED, "seed": config.seed, "sha256": sha256_of_weights(network)}
         else:
-            path = Path(config.weights)
+            path = Path(config.weights).expanduser()
+            if not path.is_file():  # before a large network is made
+                raise FileNotFoundError(
+                    f"teacher {config.name!r}: no file {config.weights!r} (from {Path.cwd()}); get "
+                    f"{wanted}, put it into data/weights/ and give its path as `weights` of the "
+                    f"teacher; or use {HUB!r} or {SEEDED!r}"
+                )
+            weights = read_weights(path)
             network = create(False)
-            load_strictly(network, convert(read_weights(path), network), path)
+            load_strictly(network, convert(weights, network), path)
             source = {"source": "file", "sha256": sha256_of_file(path)}
     source["trained"] = config.weights != SEEDED
     return network.eval().requires_grad_(False), source
@@ -89,7 +97,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ValueError: The file holds no state dict, or more than plain tensors and settings.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weights file; expected hub, seeded or a path")
+        raise FileNotFoundError(f"{path}: no such weights file")
     try:
         if path.suffix == ".safetensors":
             content: object = load_file(path)
@@ -102,19 +110,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path}: not a readable file of weights: expected what torch.save or safetensors "
             f"writes, with tensors and plain settings only ({type(error).__name__})"
         ) from error
-    for part in ("teacher", "student"):
-        if (
-            isinstance(content, Mapping)
-            and content.get(part)
-            and isinstance(content[part], Mapping)
-        ):
-            content = content[part]
+    for part in PARTS:
+        if isinstance(content, Mapping) and isinstance(content.get(part), Mapping):
+            content = content[part] or content
     if not isinstance(content, Mapping) or not all(
         isinstance(value, Tensor) for value in content.values()
     ):
         found = sorted(map(str, content)) if isinstance(content, Mapping) else type(content)
         raise ValueError(f"{path}: expected a state dict of tensors, found {found}")
-    weights = {_unwrapped(str(name)): value for name, value in content.items()}
+    weights = {str(name): value for name, value in content.items()}
+    for branch in ("teacher.", "student."):  # both in one flat file
+        if any(name.startswith(branch) for name in weights):
+            found_there = {n: value for n, value in weights.items() if n.startswith(branch)}
+            weights = {name.removeprefix(branch): value for name, value in found_there.items()}
+    weights = {_unwrapped(name): value for name, value in weights.items()}
     return {name: value for name, value in weights.items() if not name.startswith("head.")}
 
 
@@ -151,8 +160,8 @@ def sha256_of_weights(network: nn.Module) -> str:
 
 
 def _unwrapped(name: str) -> str:
-    for wrapper in WRAPPERS:
-        name = name.removeprefix(wrapper)
+    while name.startswith(WRAPPERS):
+        name = name.partition(".")[2]
     return name
 
 

@@ -9,7 +9,7 @@ from gsn.captures.capture import Capture
 from gsn.captures.pack import write_pack
 from gsn.features.basis import Basis, BasisError
 from gsn.features.pca import PcaFit
-from gsn.features.prompts import PROMPTS_FILE
+from gsn.features.prompts import PROMPTS_FILE, Prompts
 from gsn.features.store import StoreError, StoreHeader, chunk_path, view_fingerprint
 from gsn.features.targets import load_targets
 from gsn.features.update import StoreUpdate, store_path
@@ -246,13 +246,21 @@ def test_targets_of_coefficients_have_a_basis_that_begins_at_the_teacher(world, 
 def test_prompts_are_those_of_the_features_or_none(world, tmp_path):
     reduce(*world, GLOBAL, CPU)
     assert not (world[3] / PROMPTS_FILE).exists()
-    (world[2] / PROMPTS_FILE).write_bytes(b"vectors of texts")
+    prompts = Prompts(("a",), np.eye(1, 6, dtype=np.float32), {"teacher": MADE_BY})
+    prompts.save(world[2] / PROMPTS_FILE)
     reduce(*world, GLOBAL, CPU)
-    assert (world[3] / PROMPTS_FILE).read_bytes() == b"vectors of texts"
+    assert contents(world[3])[PROMPTS_FILE] == contents(world[2])[PROMPTS_FILE]
     (world[2] / PROMPTS_FILE).unlink()
     reduce(*world, GLOBAL, CPU)
     reduce(*world[:3], tmp_path / "fresh", GLOBAL, CPU)
     assert contents(world[3]) == contents(tmp_path / "fresh")
+
+
+def test_prompts_of_another_teacher_are_refused(world):
+    vectors = np.eye(1, 6, dtype=np.float32)
+    Prompts(("a",), vectors, {"teacher": {"name": "other"}}).save(world[2] / PROMPTS_FILE)
+    with pytest.raises(StoreError, match=r"prompts\.npz and .* different teachers: run `dvc repro"):
+        reduce(*world, GLOBAL, CPU)
 
 
 @pytest.mark.parametrize(("cfg", "n_fit"), [(GLOBAL, 6), (PER_SCENE, 9)])

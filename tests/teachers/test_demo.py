@@ -96,6 +96,31 @@ def test_model_cards_and_weights_are_installed_with_the_package():
             assert part in text, f"{name}: the card says nothing of {part}"
 
 
+def numbers_of(card, row):
+    """The numbers of a row of a table in a model card."""
+    text = (FOLDER / card).read_text()
+    assert "MEASURED" not in text
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {row}")]
+    return [float(cell.strip(" *")) for cell in line.split("|")[2:-1]]
+
+
+def test_the_card_reports_a_lead_of_fifteen_points():
+    own = numbers_of("DINO-DEMO.md", "**dino-demo**")
+    assert len(own) == 3
+    for other in ("colour of the pixel", "mean colour of 8", "the same ViT, untrained"):
+        lead = [a - b for a, b in zip(own, numbers_of("DINO-DEMO.md", other), strict=True)]
+        assert min(lead) >= 15
+    assert len(numbers_of("CLIP-DEMO.md", "found by caption")) == 3
+
+
+def test_words_and_lengths_that_are_not_read_are_told(caplog):
+    tokenize(["a red ball"])
+    assert not caplog.messages
+    tokenize(["a wild boar", "red " * 25])
+    assert caplog.messages[0].endswith("does not know ['wild', 'boar'] of the text 'a wild boar'")
+    assert "reads the first 19 words" in caplog.messages[1]
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_fingerprint_knows_the_weights(name, shipped, tmp_path):
     path = FOLDER / f"{name}.safetensors"

@@ -4,6 +4,7 @@ from torch import nn
 
 from gsn.fingerprint import sha256_of_settings
 from gsn.teachers import load_teacher, sam
+from gsn.teachers.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from gsn.teachers.sam import SamTeacher, create_sam, to_timm
 from gsn.teachers.vision_transformer import import_timm
 from gsn.teachers.weights import load_strictly
@@ -48,6 +49,20 @@ def test_null_is_the_published_size(randomise, photographs, normalised):
     assert got.shape == (1, 38, 64, 256)  # 37 · 16 + 8 = 600
     expected = reference(network, normalised, images[0], 1024)
     torch.testing.assert_close(got[0], expected[:38], rtol=1e-3, atol=1e-3)
+
+
+def test_photographs_are_resized_bilinearly_as_published(randomise):
+    network = randomise(thin(depth=1, global_attn_indexes=[]))
+    draw = torch.Generator().manual_seed(4)
+    image = torch.randint(256, (50, 100, 3), generator=draw, dtype=torch.uint8)
+    rgb = image.permute(2, 0, 1)[None].float() / 255
+    mean, std = (torch.tensor(c).view(3, 1, 1) for c in (IMAGENET_MEAN, IMAGENET_STD))
+    square = torch.zeros(1, 3, 128, 128)
+    resized = nn.functional.interpolate(rgb, (64, 128), mode="bilinear", antialias=True)
+    square[:, :, :64] = (resized - mean) / std
+    expected = network.forward_features(square)[0].permute(1, 2, 0)
+    got = wrap(network, 128)(image[None])[0]
+    torch.testing.assert_close(got, expected[:4], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(

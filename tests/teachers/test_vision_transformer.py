@@ -218,6 +218,11 @@ def test_layers_that_are_not_there_are_refused(vit, layers):
         wrap(vit, layers=layers)
 
 
+def test_a_layer_named_twice_is_refused(vit):
+    with pytest.raises(ValueError, match=r"layers are \[2, -1\]: one of them is named twice"):
+        wrap(vit, layers=[2, -1])
+
+
 def test_images_that_are_not_bytes_or_too_small_are_refused(vit):
     teacher = wrap(vit)
     with pytest.raises(ValueError, match="expected uint8"):

@@ -148,3 +148,31 @@ def test_seeded_networks_depend_on_the_seed_alone(teacher_config):
     assert not torch.equal(built(2)[0].weight, one.weight)
     assert described["seed"] == 1 and described["trained"] is False
     assert not one.weight.requires_grad
+
+
+@pytest.mark.parametrize("wrapper", ["", "backbone.", "module.", "backbone.module."])
+def test_flat_files_with_both_branches_give_the_teacher(tmp_path, wrapper):
+    weights, student = dict(network().state_dict()), dict(network(1).state_dict())
+    flat = {f"teacher.{wrapper}{name}": value for name, value in weights.items()}
+    flat |= {f"student.{wrapper}{name}": value for name, value in student.items()}
+    save_file(flat, tmp_path / "flat.safetensors")
+    assert_same(read_weights(tmp_path / "flat.safetensors"), weights)
+
+
+@pytest.mark.parametrize("part", ["state_dict", "model"])
+def test_a_state_dict_is_found_in_a_checkpoint(tmp_path, part):
+    weights = dict(network().state_dict())
+    torch.save({part: weights, "epoch": 3}, tmp_path / "checkpoint.pth")
+    assert_same(read_weights(tmp_path / "checkpoint.pth"), weights)
+
+
+def test_a_missing_file_is_told_before_a_network_is_made(teacher_config, tmp_path):
+    def create(from_hub):
+        raise AssertionError("made")
+
+    for weights in (str(tmp_path / "none.pth"), str(tmp_path), ""):
+        config = teacher_config("dino_vitb8", weights=weights)
+        with pytest.raises(FileNotFoundError) as caught:
+            build_network(config, create, "b8.pth from afar")
+        for part in ("'dino_vitb8'", repr(weights), "get b8.pth from afar", "data/weights/"):
+            assert part in str(caught.value)

@@ -49,7 +49,7 @@ def _shipped(config: TeacherConfig, create: Callable[[], Any]) -> tuple[Any, dic
             load_strictly(network, read_weights(path), path)
         return network
 
-    return build_network(config, with_weights, f"{path.name} of this package")
+    return build_network(config, with_weights, f"{path.name} by installing this package again")
 
 
 def _code() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The words that `clip-demo` reads; any other is one and the same unknown word to it."""
 
+import logging
 import re
 
 import torch
@@ -20,6 +21,7 @@ OTHERS = (
     "a an the and of in on with to is behind front left right next thing object something pattern"
     " piece chess photo picture background room table wall floor empty nothing near"
 )
+log = logging.getLogger(__name__)
 PAD, UNKNOWN = 0, 1
 WORDS = ("<pad>", "<unknown>", *f"{SHAPES} {COLOURS} {PATTERNS} {OTHERS}".split(), "<end>")
 END = len(WORDS) - 1  # the highest number: the text tower reads its vector there
@@ -30,7 +32,12 @@ def tokenize(texts: list[str]) -> Tensor:  # (P, CONTEXT) int64
     """Turn texts into numbers of words; what is too long is cut."""
     rows = torch.full((len(texts), CONTEXT), PAD)
     for row, text in zip(rows, texts, strict=True):
-        words = re.findall(r"[a-z]+", text.lower())[: CONTEXT - 1]
+        words = re.findall(r"[^\W\d_]+", text.lower())
+        if strange := [word for word in words if word not in _NUMBER]:
+            log.warning("clip-demo does not know %s of the text %r", strange, text)
+        if len(words) >= CONTEXT:
+            log.warning("clip-demo reads the first %d words of the text %r", CONTEXT - 1, text)
+        words = words[: CONTEXT - 1]
         numbers = [_NUMBER.get(word, UNKNOWN) for word in words] + [END]
         row[: len(numbers)] = torch.tensor(numbers)
     return rows

@@ -194,7 +194,7 @@ def test_a_tokenizer_is_asked_for_only_when_needed(small, teacher_config, monkey
         raise ModuleNotFoundError("No module named 'transformers'")
 
     monkeypatch.setattr(open_clip, "get_tokenizer", lack)
-    with pytest.raises(ImportError, match=r"'siglip_vitb16': .* needs the package transformers"):
+    with pytest.raises(ValueError, match=r"'siglip_vitb16': .* needs the package transformers"):
         teacher.embed_texts(["a cup"])
 
 
@@ -297,3 +297,17 @@ def test_networks_without_weights_from_the_hub_are_built_without_warnings(
     with caplog.at_level(logging.WARNING):
         build_clip(teacher_config("clip_vitb16"), CPU)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("name", CLIP_VARIANTS)
+def test_openai_networks_alone_have_the_quick_activation(name, teacher_config, monkeypatch):
+    found = []
+
+    def create(variant, quick_gelu, from_hub):
+        found.append(quick_gelu)
+        raise OSError("far enough")
+
+    monkeypatch.setattr(clip_module, "_create", create)
+    with pytest.raises(FileNotFoundError):
+        build_clip(teacher_config(name, weights="hub"), CPU)
+    assert found == [name.endswith("_openai")]
