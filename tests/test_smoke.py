@@ -23,6 +23,9 @@ from pipeline.reduce import ReduceConfig, reduce
 
 CPU = torch.device("cpu")
 CHANGES = {
+    "teacher.name": "dino-demo",  # features that mean something: only these can be learnt
+    "teacher.weights": "hub",
+    "teacher.long_side_px": 96,
     "fetch.synthetic.n_views": 8,
     "pretrain.training.max_steps": 120,
     "pretrain.training.log_every": 20,
@@ -110,15 +113,16 @@ def run(params, data):
 
 
 def test_the_loss_falls_in_both_stages(run):
-    for stage, n_points in (("pretrain", 6), ("distill", 3)):
+    # Stage II begins with what stage I learnt and with the source features carried over.
+    for stage, n_points, part in (("pretrain", 6, 0.7), ("distill", 3, 0.95)):
         losses = [row["loss"] for _, row in run.curves[stage]]
         assert len(losses) == n_points
-        assert losses[-1] < 0.7 * losses[0], (stage, losses)
+        assert losses[-1] < part * losses[0], (stage, losses)
 
 
-def test_the_features_come_closer_to_the_teacher(run):
+def test_the_rendered_features_are_the_teachers(run):
     cosines = [row["feature_cosine"] for _, row in run.curves["distill"]]
-    assert cosines[-1] > cosines[0] + 0.1, cosines
+    assert cosines[-1] > 0.92, cosines
 
 
 @pytest.mark.parametrize("split", SPLITS)
