@@ -5,10 +5,12 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -113,3 +115,9 @@ def rate_at(part: float) -> float:
         return PEAK_RATE * max(part, 1e-3) / WARMUP
     fallen = (part - WARMUP) / (1 - WARMUP)
     return FINAL_RATE + (PEAK_RATE - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * fallen))
+
+
+def save_half(network: nn.Module, out: Path) -> None:
+    """Write the weights of a network in half precision."""
+    state = network.state_dict()
+    save_file({name: value.half().contiguous().cpu() for name, value in state.items()}, out)

@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,7 +25,7 @@ from demo_teachers.captions import (
     write_captions,
 )
 from demo_teachers.crops import Crops, cut, draw_crops, normalise, vary_colours
-from demo_teachers.run import Minutes, Run, Seed, Workers
+from demo_teachers.run import Minutes, Run, Seed, Workers, save_half
 from demo_teachers.stream import HEIGHT, WIDTH, Pairs
 from demo_teachers.validation import TextValidation
 from gsn.teachers.clip_dense import ClipPatches
@@ -176,14 +175,8 @@ def train(out: Path, run: Run, n_pairs: int, start: Path | None, *, texts_only: 
         run.descend(optimiser, towers, losses)
         if run.is_mark(part):
             run.report(step, losses, "IoU from text", validation.miou(towers.network, run.device))
-            save(towers, out)
-    save(towers, out)
-
-
-def save(towers: Towers, out: Path) -> None:
-    """Write the network in half precision."""
-    state = towers.network.state_dict()
-    save_file({name: value.half().contiguous().cpu() for name, value in state.items()}, out)
+            save_half(towers.network, out)
+    save_half(towers.network, out)
 
 
 def main(

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import torch
 import typer
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,7 +23,7 @@ from demo_teachers.crops import (
     vary_colours,
 )
 from demo_teachers.dino import Pair, cross_entropy
-from demo_teachers.run import Minutes, Run, Seed, Workers
+from demo_teachers.run import Minutes, Run, Seed, Workers, save_half
 from demo_teachers.stream import HEIGHT, WIDTH, Pairs
 from demo_teachers.validation import Validation
 from gsn.teachers.demo.networks import PATCH_PX, TRAINING_SIDE_PX
@@ -136,14 +135,8 @@ def train(out: Path, run: Run, n_pairs: int) -> None:
             run.report(
                 step, losses, "label transfer", validation.miou(pair.teacher.vit, run.device)
             )
-            save(pair, out)
-    save(pair, out)
-
-
-def save(pair: Pair, out: Path) -> None:
-    """Write the teacher's ViT, without its heads, in half precision."""
-    state = pair.teacher.vit.state_dict()
-    save_file({name: value.half().contiguous().cpu() for name, value in state.items()}, out)
+            save_half(pair.teacher.vit, out)
+    save_half(pair.teacher.vit, out)
 
 
 def main(
