@@ -8,7 +8,7 @@ from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor
 
-from gsn.evaluation.segmentation import (
+from gsn.evaluation.segmentation.centroids import (
     Metric,
     StrokePrompt,
     choose_threshold,
@@ -16,7 +16,7 @@ from gsn.evaluation.segmentation import (
     score_map,
     segment,
 )
-from gsn.evaluation.strokes import draw_stroke
+from gsn.evaluation.prompts.strokes import draw_stroke
 
 Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.uint8]

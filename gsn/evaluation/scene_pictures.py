@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gsn.evaluation.pictures import (
+from gsn.evaluation.report.pictures import (
     FeatureColours,
     colour_depth,
     overlay_mask,
@@ -10,7 +10,7 @@ from gsn.evaluation.pictures import (
     write_png,
 )
 from gsn.evaluation.scene_scores import ViewResult
-from gsn.evaluation.strip import strip
+from gsn.evaluation.report.strip import strip
 from gsn.model.scene import Scene
 
 

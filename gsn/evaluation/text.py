@@ -7,8 +7,8 @@ from torch import Tensor
 
 from gsn.checks import check_shape
 from gsn.evaluation.objects import Labels
-from gsn.evaluation.scores import mean_scores
-from gsn.evaluation.segmentation_metrics import score_mask
+from gsn.evaluation.metrics.mean_scores import mean_scores
+from gsn.evaluation.metrics.mask_metrics import score_mask
 from gsn.features.prompts import TextQuery
 
 ARTICLES = ("a ", "an ", "the ")

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from gsn.evaluation.objects import ObjectQuery, StrokeConfig, make_queries, pick_prompt_view
-from gsn.evaluation.segmentation import StrokePrompt
+from gsn.evaluation.segmentation.centroids import StrokePrompt
 
 CONFIG = StrokeConfig(seed=0, width_px=3, n_clusters=2, distance="cosine")
 MASK = np.zeros((20, 24), np.uint8)

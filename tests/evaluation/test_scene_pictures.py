@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gsn.evaluation import scene_pictures
-from gsn.evaluation.pictures import FeatureColours, colour_depth, overlay_mask, to_picture
+from gsn.evaluation.report.pictures import FeatureColours, colour_depth, overlay_mask, to_picture
 from gsn.evaluation.scene_pictures import ScenePictures
 from gsn.evaluation.scene_scores import Segmentation, ViewResult
 from gsn.evaluation.views import View, true_view

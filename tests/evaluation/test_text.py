@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from gsn.evaluation.segmentation_metrics import score_mask
+from gsn.evaluation.metrics.mask_metrics import score_mask
 from gsn.evaluation.text import TextSegmentation, names
 from gsn.features.basis import Basis
 from gsn.features.prompts import Prompts, TextQuery

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from gsn.checks import check_shape
-from gsn.evaluation.pictures import Picture
+from gsn.evaluation.report.pictures import Picture
 
 PANEL_HEIGHT_PX = 288  # small pictures are enlarged to about this
 MARGIN_PX = 12

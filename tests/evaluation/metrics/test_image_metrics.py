@@ -7,7 +7,7 @@ from urllib.error import URLError
 import pytest
 import torch
 
-from gsn.evaluation.image_metrics import load_lpips, score_image
+from gsn.evaluation.metrics.image_metrics import load_lpips, score_image
 
 CPU = torch.device("cpu")
 

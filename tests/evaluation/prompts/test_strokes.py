@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from gsn.evaluation.strokes import draw_stroke
+from gsn.evaluation.prompts.strokes import draw_stroke
 
 
 def ring_with_bar() -> np.ndarray:

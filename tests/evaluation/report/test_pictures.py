@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from gsn.evaluation.pictures import (
+from gsn.evaluation.report.pictures import (
     FeatureColours,
     colour_depth,
     overlay_mask,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gsn.evaluation.strip import MARGIN_PX, TITLE_HEIGHT_PX, strip
+from gsn.evaluation.report.strip import MARGIN_PX, TITLE_HEIGHT_PX, strip
 
 
 def test_small_pictures_are_enlarged_by_a_whole_number_to_one_height():

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from gsn.evaluation.feature_metrics import score_features
+from gsn.evaluation.metrics.feature_metrics import score_features
 
 
 def scores_by_loop(rendered, teacher):

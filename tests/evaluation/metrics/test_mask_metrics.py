@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from gsn.evaluation.segmentation_metrics import score_mask
+from gsn.evaluation.metrics.mask_metrics import score_mask
 
 NOTHING = np.zeros((2, 3), bool)
 SCORES = np.array([[-0.1, -0.2, -0.3], [-0.4, -0.5, -0.6]])

@@ -1,6 +1,6 @@
 import pytest
 
-from gsn.evaluation.scores import mean_scores
+from gsn.evaluation.metrics.mean_scores import mean_scores
 
 
 def test_a_score_is_averaged_over_the_rows_that_have_it():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gsn.evaluation.segmentation import (
+from gsn.evaluation.segmentation.centroids import (
     StrokePrompt,
     choose_threshold,
     fit_prompt,

@@ -1,0 +1,1 @@
+"""What a person says of an object: strokes, points, rectangles, masks and texts."""
