@@ -24,10 +24,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from gsn.atomic import complete_or_absent
 from gsn.captures.pack import open_pack
 from gsn.evaluation.metrics.image_metrics import load_lpips
+from gsn.evaluation.metrics.mean_scores import mean_scores
 from gsn.evaluation.objects import Labels, StrokeConfig
 from gsn.evaluation.scene_pictures import ScenePictures
 from gsn.evaluation.scene_scores import RenderConfig, SceneScorer, Scores, held_out_views
-from gsn.evaluation.metrics.mean_scores import mean_scores
 from gsn.features.prompts import load_text_query
 from gsn.features.targets import SHARED_BASIS
 from gsn.model.checkpoint import Checkpoint, load_checkpoint

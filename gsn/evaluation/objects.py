@@ -8,6 +8,7 @@ from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor
 
+from gsn.evaluation.prompts.strokes import draw_stroke
 from gsn.evaluation.segmentation.centroids import (
     Metric,
     StrokePrompt,
@@ -16,7 +17,6 @@ from gsn.evaluation.segmentation.centroids import (
     score_map,
     segment,
 )
-from gsn.evaluation.prompts.strokes import draw_stroke
 
 Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.uint8]

@@ -9,8 +9,8 @@ from gsn.evaluation.report.pictures import (
     to_picture,
     write_png,
 )
-from gsn.evaluation.scene_scores import ViewResult
 from gsn.evaluation.report.strip import strip
+from gsn.evaluation.scene_scores import ViewResult
 from gsn.model.scene import Scene
 
 

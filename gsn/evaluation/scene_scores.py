@@ -8,6 +8,8 @@ import torch
 
 from gsn.evaluation.metrics.feature_metrics import score_features
 from gsn.evaluation.metrics.image_metrics import Lpips, score_image
+from gsn.evaluation.metrics.mask_metrics import score_mask
+from gsn.evaluation.metrics.mean_scores import mean_scores
 from gsn.evaluation.objects import (
     Labels,
     Mask,
@@ -16,8 +18,6 @@ from gsn.evaluation.objects import (
     make_queries,
     pick_prompt_view,
 )
-from gsn.evaluation.metrics.mean_scores import mean_scores
-from gsn.evaluation.metrics.mask_metrics import score_mask
 from gsn.evaluation.text import TextSegmentation
 from gsn.evaluation.views import (
     View,

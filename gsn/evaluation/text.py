@@ -6,9 +6,9 @@ import numpy as np
 from torch import Tensor
 
 from gsn.checks import check_shape
-from gsn.evaluation.objects import Labels
-from gsn.evaluation.metrics.mean_scores import mean_scores
 from gsn.evaluation.metrics.mask_metrics import score_mask
+from gsn.evaluation.metrics.mean_scores import mean_scores
+from gsn.evaluation.objects import Labels
 from gsn.features.prompts import TextQuery
 
 ARTICLES = ("a ", "an ", "the ")

@@ -6,9 +6,9 @@ import torch
 
 from gsn.evaluation.metrics.feature_metrics import score_features
 from gsn.evaluation.metrics.image_metrics import score_image
+from gsn.evaluation.metrics.mask_metrics import score_mask
 from gsn.evaluation.objects import StrokeConfig, make_queries
 from gsn.evaluation.scene_scores import RenderConfig, SceneScorer, held_out_views
-from gsn.evaluation.metrics.mask_metrics import score_mask
 from gsn.evaluation.text import TextSegmentation
 from gsn.evaluation.views import mean_view, nearest_view, render_view, true_view
 from gsn.features.basis import Basis
