@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from gsn.model.renderer import RayTokens, mean_over_ray, pool_views
 from gsn.model.sources import Observations
+from gsn.model.surface_blend import SurfaceBlend
 from gsn.model.transformers import RayTransformer, ViewTransformer
 
 
@@ -14,8 +15,8 @@ class FeatureHead(nn.Module):
 
     It needs the teacher's maps of the *source* photos whenever it renders. The published head has
     to learn the identity: its output is a linear map of tokens, which fits the features of the
-    training scenes and fails on others. Without `parity` it learns where the surface is and what
-    to add to the source features there, and begins with adding nothing.
+    training scenes and fails on others. Without `parity` it blends the source features at the
+    surface, as the renderer does with colours, and learns what to add; it begins with nothing.
     """
 
     def __init__(self, width: int, channels: int, heads: int, dropout: float, parity: bool) -> None:
@@ -31,11 +32,10 @@ class FeatureHead(nn.Module):
         self.ray_block = RayTransformer(total, heads, dropout)
         self.norm = nn.LayerNorm(total)
         self.output = nn.Linear(total, channels)
+        self.blend = None if parity else SurfaceBlend(total, total)
         if not parity:
-            self.surface = nn.Linear(total, 1)
-            for layer in (self.output, self.surface):
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
+            nn.init.zeros_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
 
     def forward(self, rendered: RayTokens, seen: Observations) -> Tensor:  # (R, D)
         """Render the teacher feature of every ray, of any length.
@@ -51,18 +51,9 @@ class FeatureHead(nn.Module):
         token = self.view_block(token, observations, seen.ray_difference, seen.visible)
         token = self.norm(self.ray_block(token, rendered.used))
         feature: Tensor = self.output(mean_over_ray(token, rendered.used)).float()
-        if self.parity:
+        if self.blend is None:
             return feature
-        score = self.surface(token)[..., 0].float().masked_fill(~rendered.used, -torch.inf)
-        return feature + carried_feature(seen.teacher, seen.visible, score.softmax(dim=1))
-
-
-def carried_feature(
-    teacher: Tensor,  # (R, S, V, D)
-    visible: Tensor,  # (R, S, V), bool
-    share: Tensor,  # (R, S), of each sample in its ray
-) -> Tensor:  # (R, D), unit length
-    """Return what the source views say of the samples of a ray, the mean of those that see them."""
-    counted = visible[..., None]
-    of_samples = (teacher.float() * counted).sum(dim=2) / counted.sum(dim=2).clamp(min=1)
-    return functional.normalize((of_samples * share[..., None]).sum(dim=1), dim=-1)
+        blended, _ = self.blend(
+            *(seen.teacher, token, observations, seen.ray_difference, seen.visible, rendered.used)
+        )
+        return feature + functional.normalize(blended, dim=-1)

@@ -98,8 +98,9 @@ class GsnModel(nn.Module):
     ) -> Rendering:
         """Render colour and, with a feature head, the teacher's feature of every ray.
 
-        `with_depth` adds the depth that the last ray block attends to: the weights are the mean
-        over its heads and over its query rows, since the colour is a mean over the rows too.
+        `with_depth` adds the depth of the surface that colours are blended at; in `parity` mode,
+        which has none, the depth that the last ray block attends to: the mean over its heads and
+        over its query rows, since the colour is a mean over the rows too.
         `with_feature=False` leaves the head out, and needs no teacher maps.
         """
         with_feature = with_feature and self.feature_head is not None
@@ -107,13 +108,12 @@ class GsnModel(nn.Module):
             sources = replace(sources, teacher=None)
         points = rays.points(depths)
         seen = observe(sources, rays, points, self.config.parity)
-        tokens = self.renderer(seen, rays, points, with_attention=with_depth)
+        tokens = self.renderer(seen, rays, points, with_depth)
         rendering = Rendering(tokens.rgb)
         if with_feature and self.feature_head is not None:
             rendering = replace(rendering, feature=self.feature_head(tokens, seen))
-        if with_depth:
-            rows = tokens.used / tokens.used.sum(dim=1, keepdim=True)
-            weights = (tokens.attention * rows[..., None]).sum(dim=1)
+        if with_depth and tokens.depth_weights is not None:
+            weights = tokens.depth_weights
             depth = (weights * depths).sum(dim=1)
             rendering = replace(rendering, depth_weights=weights, depth=depth)
         return rendering

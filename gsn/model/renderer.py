@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gsn.geometry.rays import Rays
 from gsn.model.sources import Observations
+from gsn.model.surface_blend import SurfaceBlend
 from gsn.model.transformers import RayTransformer, ViewTransformer
 
 _N_OCTAVES = 10
@@ -23,11 +24,17 @@ class RayTokens:
     token: Tensor  # (R, S, C), before the direction is known
     observations: Tensor  # (R, S, V, C), one token for each view
     used: Tensor  # (R, S), bool: samples that count
-    attention: Tensor | None  # (R, S, S) of the last ray block, where it was asked for
+    depth_weights: Tensor | None  # (R, S), how much each sample is the surface; sum to 1
 
 
 class Renderer(nn.Module):
-    """Stage I network (spec of GNT, arXiv 2207.13298, with GSN's late viewing direction)."""
+    """Stage I network (GNT, arXiv 2207.13298, with GSN's late viewing direction).
+
+    The published network decodes the colour from the mean token of a ray, and has to learn to
+    repeat what the source views show. Without `parity` it finds the surface and blends their
+    colours there, as IBRNet (arXiv 2102.13090) does, and decodes only what to add to that; it
+    begins with adding nothing.
+    """
 
     def __init__(
         self, appearance_size: int, width: int, depth: int, heads: int, dropout: float, parity: bool
@@ -44,33 +51,43 @@ class Renderer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.direction_mlp = _mlp(width + ENCODED_SIZE, width)
         self.rgb = nn.Linear(width, 3)
+        self.blend = None if parity else SurfaceBlend(width, width)
+        if not parity:
+            nn.init.zeros_(self.rgb.weight)
+            nn.init.zeros_(self.rgb.bias)
 
     def forward(
         self,
         seen: Observations,
         rays: Rays,
         points: Tensor,  # (R, S, 3)
-        with_attention: bool = False,
+        with_depth: bool = False,
     ) -> RayTokens:
-        """Render the colour of every ray."""
+        """Render the colour of every ray; `with_depth` asks for the weights of its samples too."""
         used = self.used_samples(seen.visible)
         observations = self.embed(seen.appearance)
         token = pool_views(observations, seen.visible, self.parity)
         place = encode_position(points if self.parity else contract(points))
-        attention = None
+        weights = None
         for i, view_block in enumerate(self.view_blocks):
             token = view_block(token, observations, seen.ray_difference, seen.visible)
             if i % 2 == 0:
                 token = self.position_mlps[i // 2](torch.cat([token, place], dim=-1))
             ray_block = cast(RayTransformer, self.ray_blocks[i])
-            if with_attention and i == len(self.ray_blocks) - 1:
-                attention = ray_block.attention(token, used)
+            if self.blend is None and with_depth and i == len(self.ray_blocks) - 1:
+                weights = mean_over_ray(ray_block.attention(token, used), used)
             token = ray_block(token, used)
         direction = encode_position(nn.functional.normalize(rays.directions, dim=-1))
         direction = direction[:, None].expand(-1, token.shape[1], -1)
         decoded = self.direction_mlp(torch.cat([self.norm(token), direction], dim=-1))
-        rgb = self.rgb(mean_over_ray(decoded, used))
-        return RayTokens(rgb.float(), token, observations, used, attention)
+        rgb = self.rgb(mean_over_ray(decoded, used)).float()
+        if self.blend is not None:
+            blended, weights = self.blend(
+                seen.appearance[..., :3],
+                *(decoded, observations, seen.ray_difference, seen.visible, used),
+            )
+            rgb = rgb + blended
+        return RayTokens(rgb, token, observations, used, weights)
 
     def used_samples(
         self,

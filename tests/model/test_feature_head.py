@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from gsn.model.feature_head import FeatureHead
 from gsn.model.network import count_parameters
@@ -20,7 +21,7 @@ def head(parity=False):
     torch.manual_seed(0)
     net = FeatureHead(C, D, heads=2, dropout=0.0, parity=parity).eval()
     if not parity:  # as after training: at first both layers are zero
-        for layer in (net.output, net.surface):
+        for layer in (net.output, net.blend.surface, net.blend.query):
             nn.init.normal_(layer.weight)
     return net
 
@@ -68,8 +69,10 @@ def test_the_head_follows_the_recipe(parity):
     token = net.norm(net.ray_block(token, rendered.used))
     expected = net.output(mean_over_ray(token, rendered.used))
     if not parity:
-        score = torch.where(rendered.used, net.surface(token)[..., 0], -torch.inf)
-        expected = expected + carried_by_loop(seen, score.softmax(1))
+        blended, _ = net.blend(
+            seen.teacher, token, observations, seen.ray_difference, seen.visible, rendered.used
+        )
+        expected = expected + functional.normalize(blended, dim=-1)
     got = net(rendered, seen)
     assert got.shape == (R, D)
     torch.testing.assert_close(got, expected)

@@ -98,8 +98,9 @@ def test_the_order_of_source_views_does_not_count(make_model, views):
     torch.testing.assert_close(some[0].feature, some[1].feature)
 
 
-def test_depth_is_the_mean_of_the_samples_by_attention(make_model, views):
-    model = make_model()
+@pytest.mark.parametrize("parity", [False, True])
+def test_depth_is_the_mean_of_the_samples_by_their_weights(make_model, views, parity):
+    model = make_model(parity=parity)
     rendering = render(model, views, with_depth=True)
     depths = model.depths(views.near, views.far)
     weights = rendering.depth_weights
@@ -118,13 +119,12 @@ def test_samples_that_do_not_count_have_no_say_in_the_depth(make_model, views):
     depths = model.depths(views.near, views.far).expand(len(rays), -1)
     sources = views.encode(model, SOURCES)
     seen = observe(sources, rays, rays.points(depths))
-    tokens = model.renderer(seen, rays, rays.points(depths), with_attention=True)
+    tokens = model.renderer(seen, rays, rays.points(depths), with_depth=True)
     some = tokens.used.any(1) & ~tokens.used.all(1)
     assert some.any()
     weights = model(sources, rays, depths, with_depth=True).depth_weights
     for ray in torch.nonzero(some)[:, 0]:
-        by_hand = tokens.attention[ray][tokens.used[ray]].mean(0)
-        torch.testing.assert_close(weights[ray], by_hand)
+        torch.testing.assert_close(weights[ray][tokens.used[ray]].sum(), torch.tensor(1.0))
         assert not weights[ray][~tokens.used[ray]].any()
 
 
@@ -136,7 +136,8 @@ def move(rays, origins=0.0, turn=1.0):
 @pytest.mark.parametrize("parity", [False, True])
 def test_the_token_knows_the_camera_but_not_the_direction_of_the_ray(make_model, views, parity):
     model = make_model(4, parity=parity)
-    torch.nn.init.normal_(model.feature_head.output.weight)  # zero before any training
+    for layer in (model.feature_head.output, model.renderer.rgb):
+        torch.nn.init.normal_(layer.weight)  # zero before any training
     rays = target_rays(views, model)
     points = rays.points(model.depths(views.near, views.far).expand(len(rays), -1))
     sources = views.encode(model, SOURCES)
@@ -180,6 +181,7 @@ def test_every_part_of_the_model_learns(make_model, views):
 
 def test_dropout_works_in_training_alone(make_model, views):
     model = make_model(4, dropout=0.5)
+    torch.nn.init.normal_(model.renderer.rgb.weight)  # zero before any training
     assert torch.equal(render(model, views).rgb, render(model, views).rgb)
     model.train()
     assert not torch.allclose(render(model, views).rgb, render(model, views).rgb)

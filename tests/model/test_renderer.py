@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from gsn.geometry.rays import Rays
 from gsn.model.network import count_parameters
@@ -24,7 +25,11 @@ def draw(*shape, seed=0):
 
 def renderer(depth=3, parity=False):
     torch.manual_seed(0)
-    return Renderer(F, C, depth, heads=2, dropout=0.0, parity=parity).eval()
+    net = Renderer(F, C, depth, heads=2, dropout=0.0, parity=parity).eval()
+    if not parity:  # as after training: at first these layers are zero
+        for layer in (net.rgb, net.blend.surface, net.blend.query):
+            nn.init.normal_(layer.weight)
+    return net
 
 
 def inputs(visible=None):
@@ -124,12 +129,35 @@ def test_the_renderer_follows_the_recipe(depth, parity):
     direction = encode_position(unit)[:, None].repeat(1, S, 1)
     decoded = net.direction_mlp(torch.cat([net.norm(token), direction], -1))
     mean = torch.stack([decoded[r][counted[r]].mean(0) for r in range(R)])
-    got = net(seen, rays, points, with_attention=True)
+    got = net(seen, rays, points, with_depth=True)
     assert counted.any(-1).all()
     torch.testing.assert_close(got.token, token)
-    torch.testing.assert_close(got.rgb, mean @ net.rgb.weight.T + net.rgb.bias)
-    torch.testing.assert_close(got.attention, attention)
+    rgb = mean @ net.rgb.weight.T + net.rgb.bias
+    weights = torch.stack([attention[r][counted[r]].mean(0) for r in range(R)])
+    if not parity:
+        colours = seen.appearance[..., :3]
+        blended, weights = net.blend(
+            colours, decoded, observations, seen.ray_difference, seen.visible, counted
+        )
+        rgb = rgb + blended
+    torch.testing.assert_close(got.rgb, rgb)
+    torch.testing.assert_close(got.depth_weights, weights)
     assert torch.equal(got.used, counted)
+
+
+@torch.no_grad()
+def test_a_new_renderer_shows_the_mean_of_what_the_views_see_along_the_ray():
+    torch.manual_seed(0)
+    net = Renderer(F, C, 1, heads=2, dropout=0.0, parity=False).eval()
+    seen, rays, points = inputs()
+    used = net.used_samples(seen.visible)
+    for ray, got in enumerate(net(seen, rays, points).rgb):
+        of_samples = [
+            seen.appearance[ray, sample, seen.visible[ray, sample], :3].mean(0)
+            for sample in range(S)
+            if used[ray, sample]
+        ]
+        torch.testing.assert_close(got, torch.stack(of_samples).mean(0))
 
 
 @torch.no_grad()
@@ -148,8 +176,8 @@ def test_samples_that_fewer_than_two_views_see_do_not_colour_the_ray():
 @pytest.mark.parametrize("parity", [False, True])
 def test_where_no_view_sees_anything_colour_and_gradients_are_finite(parity):
     net, (seen, rays, points) = renderer(parity=parity), inputs(torch.zeros(R, S, V).bool())
-    tokens = net(seen, rays, points, with_attention=True)
+    tokens = net(seen, rays, points, with_depth=True)
     tokens.rgb.square().sum().backward()
     assert tokens.rgb.isfinite().all()
-    assert tokens.attention.isfinite().all()
+    assert tokens.depth_weights.isfinite().all()
     assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
