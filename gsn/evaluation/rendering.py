@@ -1,16 +1,17 @@
-"""Whole views: rendered by the model, or made from source views without it (the baselines)."""
+"""Whole views as the model renders them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gsn.geometry.cameras import Cameras
 from gsn.geometry.rays import pixel_grid, pixel_rays
 from gsn.geometry.source_views import nearest_views
 from gsn.model.network import GsnModel, pick_autocast
 from gsn.model.scene import Scene
-from gsn.model.sources import SourceViews, TeacherMaps, sample_cells
+from gsn.model.sources import SourceViews, TeacherMaps
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,17 @@ class View:
     """What is seen in one view, at every `stride`-th pixel."""
 
     rgb: Tensor  # (h, w, 3), in [0, 1]
-    feature: Tensor | None  # (h, w, D), unit length
+    feature: Tensor | None  # (h, w, D), unit length; 0 where nothing is known
     depth: Tensor | None = None  # (h, w), along the optical axis
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """How views are rendered."""
+
+    source_views: int  # nearest ones
+    pixel_stride: int  # every so many-th column and row
+    chunk_rays: int  # at a time; the result does not depend on it
 
 
 @torch.inference_mode()
@@ -41,26 +51,33 @@ def encode_pool(model: GsnModel, scene: Scene) -> SourceViews:
     )
 
 
+def nearest_in_pool(scene: Scene, target: int, n_views: int) -> Tensor:
+    """Return positions in the source pool of the cameras nearest to a view, itself left out."""
+    pool = scene.source_pool
+    centres = scene.cameras.centres.cpu()
+    order = nearest_views(centres[target], centres[pool], len(pool))
+    return order[pool[order] != target][:n_views]
+
+
 @torch.inference_mode()
-def render_view(
+def render_camera(
     model: GsnModel,
-    scene: Scene,
-    target: int,
-    pool: SourceViews,
-    n_sources: int,
+    camera: Cameras,  # one
+    sources: SourceViews,
+    near: Tensor,  # ()
+    far: Tensor,  # ()
     stride: int,
     chunk_rays: int,
 ) -> View:
-    """Render a view of the scene from its nearest source views; itself is never among them."""
-    sources = pool[nearest_in_pool(scene, target, n_sources)]
-    camera = scene.cameras[torch.tensor([target])]
-    pixels = pixel_grid(camera.height, camera.width, stride).to(scene.images.device)
+    """Render what a camera sees from some source views."""
+    device = sources.images.device
+    pixels = pixel_grid(camera.height, camera.width, stride).to(device)
     rays = pixel_rays(camera, pixels, model.pixel_centre)
-    depths = model.depths(scene.near, scene.far)
+    depths = model.depths(near, far)
     colours, features, distances = [], [], []
     for start in range(0, len(rays), chunk_rays):
         chunk = rays[slice(start, start + chunk_rays)]
-        with pick_autocast(pixels.device):
+        with pick_autocast(device):
             part = model(sources, chunk, depths.expand(len(chunk), -1), with_depth=True)
         colours.append(part.rgb)
         distances.append(part.depth)
@@ -74,37 +91,36 @@ def render_view(
     )
 
 
-def true_view(scene: Scene, view: int, stride: int) -> View:
-    """Return the photo itself and the teacher's own map of it, at every `stride`-th pixel."""
-    rgb = scene.images[view, :, ::stride, ::stride].permute(1, 2, 0).float() / 255
-    if scene.teacher is None:
-        return View(rgb, None)
-    pixels = pixel_grid(scene.cameras.height, scene.cameras.width, stride).to(rgb)
-    maps = functional.normalize(scene.teacher.values[view][None].float(), dim=1)
-    feature = sample_cells(maps, pixels[None], scene.teacher.grid)[0].T
-    return View(rgb, functional.normalize(feature, dim=-1).reshape(*rgb.shape[:2], -1))
+class SceneRenderer:
+    """Renders a scene, from views encoded once."""
 
+    def __init__(self, model: GsnModel, scene: Scene, config: RenderConfig) -> None:
+        self.scene = scene
+        self.config = config
+        self._model = model
+        self._pool: SourceViews | None = None
 
-def nearest_view(scene: Scene, target: int, stride: int) -> View:
-    """Baseline: copy the source view whose camera is closest to the target's."""
-    nearest = scene.source_pool[nearest_in_pool(scene, target, 1)[0]]
-    return true_view(scene, int(nearest), stride)
+    @property
+    def pool(self) -> SourceViews:
+        """The source views, encoded when the first view is rendered."""
+        if self._pool is None:
+            self._pool = encode_pool(self._model, self.scene)
+        return self._pool
 
+    def view(self, target: int) -> View:
+        """Render a view of the scene from its nearest source views; itself is never among them."""
+        sources = self.pool[nearest_in_pool(self.scene, target, self.config.source_views)]
+        camera = self.scene.cameras[torch.tensor([target])]
+        return self._render(camera, sources, self.config.pixel_stride)
 
-def mean_view(scene: Scene, target: int, n_sources: int, stride: int) -> View:
-    """Baseline: the mean of the source views that the model renders from."""
-    chosen = scene.source_pool[nearest_in_pool(scene, target, n_sources)]
-    views = [true_view(scene, int(view), stride) for view in chosen]
-    mean = View(torch.stack([view.rgb for view in views]).mean(dim=0), None)
-    features = [view.feature for view in views if view.feature is not None]
-    if not features:
-        return mean
-    return replace(mean, feature=functional.normalize(torch.stack(features).mean(dim=0), dim=-1))
+    def camera(self, camera: Cameras, stride: int) -> View:
+        """Render what a camera that took no photo would see, from its nearest source views."""
+        centres = self.scene.cameras.centres[self.scene.source_pool]
+        chosen = nearest_views(camera.centres[0], centres, self.config.source_views)
+        return self._render(camera, self.pool[chosen], stride)
 
-
-def nearest_in_pool(scene: Scene, target: int, n_views: int) -> Tensor:
-    """Return positions in the source pool of the cameras nearest to a view, itself left out."""
-    pool = scene.source_pool
-    centres = scene.cameras.centres.cpu()
-    order = nearest_views(centres[target], centres[pool], len(pool))
-    return order[pool[order] != target][:n_views]
+    def _render(self, camera: Cameras, sources: SourceViews, stride: int) -> View:
+        near, far = self.scene.near, self.scene.far
+        return render_camera(
+            self._model, camera, sources, near, far, stride, self.config.chunk_rays
+        )

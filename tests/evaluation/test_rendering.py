@@ -2,17 +2,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
 
-from gsn.evaluation.views import (
+from gsn.evaluation.rendering import (
+    RenderConfig,
+    SceneRenderer,
     encode_pool,
-    mean_view,
     nearest_in_pool,
-    nearest_view,
-    render_view,
-    true_view,
 )
-from gsn.training.batches import target_features
+from gsn.model.scene import Scene
 
 HELD_OUT = (0, 3)  # of 6 views, so that 1, 2, 4 and 5 are sources
 
@@ -28,8 +25,7 @@ def model(make_model):
 
 
 def render(model, scene, target, n_sources=9, stride=4, chunk_rays=1000):
-    pool = encode_pool(model, scene)
-    return render_view(model, scene, target, pool, n_sources, stride, chunk_rays)
+    return SceneRenderer(model, scene, RenderConfig(n_sources, stride, chunk_rays)).view(target)
 
 
 def with_other_photo(scene, *views):
@@ -113,35 +109,21 @@ def test_the_nearest_views_are_counted_within_the_pool(scene):
     assert nearest_in_pool(scene, 0, 3).tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("stride", [1, 3])
-def test_the_truth_is_the_photo_and_the_teacher_at_the_same_pixels(scene, stride):
-    truth = true_view(scene, 3, stride)
-    photo = scene.images[3].permute(1, 2, 0)[::stride, ::stride]
-    torch.testing.assert_close(truth.rgb * 255, photo.float())
-    height, width = truth.rgb.shape[:2]
-    pixels = [[u, v] for v in range(0, 24, stride) for u in range(0, 28, stride)]
-    expected = target_features(scene, torch.tensor(3), torch.tensor(pixels))
-    torch.testing.assert_close(truth.feature, expected.reshape(height, width, 4))
-    assert truth.depth is None
+def test_a_camera_that_took_no_photo_sees_what_a_view_at_its_place_sees(model, scene):
+    renderer = SceneRenderer(model, scene, RenderConfig(3, 4, 1000))
+    # View 0 is held out: not even by its number are its sources chosen otherwise.
+    by_camera = renderer.camera(scene.cameras[:1], 4)
+    torch.testing.assert_close(by_camera.rgb, renderer.view(0).rgb)
+    torch.testing.assert_close(by_camera.feature, renderer.view(0).feature)
+    assert renderer.camera(scene.cameras[:1], 8).rgb.shape == (3, 4, 3)
 
 
-def test_without_teacher_the_truth_and_the_baselines_are_colour_alone(make_scene):
-    scene = make_scene(channels=None)
-    views = [true_view(scene, 3, 2), nearest_view(scene, 3, 2), mean_view(scene, 3, 2, 2)]
-    assert [view.feature for view in views] == [None] * 3
-
-
-def test_the_nearest_view_is_the_photo_of_the_closest_source_camera(scene):
-    copied = nearest_view(scene, 0, 2)
-    torch.testing.assert_close(copied.rgb, true_view(scene, 1, 2).rgb)
-    torch.testing.assert_close(copied.feature, true_view(scene, 1, 2).feature)
-    # The closest camera to a source view is another one, not itself.
-    assert torch.equal(nearest_view(scene, 5, 2).rgb, true_view(scene, 4, 2).rgb)
-
-
-def test_the_mean_view_is_the_mean_of_the_sources_of_the_model(scene):
-    mean = mean_view(scene, 3, 2, 4)
-    two = [true_view(scene, view, 4) for view in (2, 4)]
-    torch.testing.assert_close(mean.rgb, (two[0].rgb + two[1].rgb) / 2)
-    expected = F.normalize(two[0].feature + two[1].feature, dim=-1)
-    torch.testing.assert_close(mean.feature, expected)
+def test_views_are_encoded_once_and_only_when_one_is_rendered(model, scene, monkeypatch):
+    calls = []
+    encode = Scene.encode
+    monkeypatch.setattr(Scene, "encode", lambda *args: calls.append(1) or encode(*args))
+    renderer = SceneRenderer(model, scene, RenderConfig(2, 8, 1000))
+    assert calls == []
+    renderer.view(0)
+    renderer.view(3)
+    assert len(calls) == 4
