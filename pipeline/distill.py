@@ -7,6 +7,7 @@ out  models/distill/<teacher>.pt            weights, and all that is needed to g
      reports/distill/                       curves of loss, PSNR and feature cosine
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,7 @@ from pipeline.command import (
 from pipeline.config import STRICT, ScenesConfig, load_section
 from pipeline.curves import Curves
 from pipeline.device import pick_device
+from pipeline.leakage import check_no_leakage
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -49,6 +51,7 @@ def distill(
     cfg: DistillConfig,
     device: torch.device,
     on_row: OnRow,
+    unseen: Sequence[str] = (),
 ) -> None:
     """Train on the given packs and targets; continues the same run if `out` holds part of it."""
     first = load_checkpoint(start)
@@ -64,7 +67,7 @@ def distill(
         basis_sha256=targets_of.basis_sha256,
         earlier_scenes=first.train_scenes,
     )
-    train(Trainer(model.to(device), scenes, cfg.training, origin), out, on_row)
+    train(Trainer(model.to(device), scenes, cfg.training, origin), out, on_row, unseen)
 
 
 def main(
@@ -79,9 +82,11 @@ def main(
     """Train stage II."""
     cfg = load_section(params, "distill", DistillConfig)
     scenes = load_section(params, "scenes", ScenesConfig)
+    learnt_from = [*scenes.train, *load_checkpoint(start).train_scenes]
+    check_no_leakage(prepared, scenes.test, learnt_from)
     packs = [prepared / f"{name}.h5" for name in scenes.train]
     with Curves(curves) as points:
-        distill(packs, targets, start, out, cfg, pick_device(device), points.add)
+        distill(packs, targets, start, out, cfg, pick_device(device), points.add, scenes.test)
 
 
 if __name__ == "__main__":

@@ -1,37 +1,49 @@
-"""Stage `evaluate`: render held-out views and score them beside baselines.
+"""Stage `evaluate`: render held-out views, find objects in them, score all beside comparators.
 
 in   models/distill/<teacher>.pt            the model, with its settings
      data/prepared/<scene>.h5               packs of scenes.test (unseen) or scenes.train (seen)
      data/targets/<teacher>/<scene>.zarr    the teacher's maps, reduced
      data/targets/<teacher>/prompts.npz     texts to find objects by, if there are any
-out  reports/<split>/metrics.json           means over scenes by method; each scene under `scenes`
-     reports/<split>/images/                a strip of pictures for each view
+     data/raw/<scene>/prompts/              prompts by hand, if there are any
+kept data/renders/<teacher>/<scene>/        rendered views; it can be deleted at any time
+out  reports/<split>/index.html             everything a person wants to see, in one page
+     reports/<split>/metrics.json           scores of the model, means over scenes
+     reports/<split>/methods.json           of every method and every scene
+     reports/<split>/*.csv                  of every object, view and prompt
+     reports/<split>/plots/                 for `dvc plots`
+     reports/<split>/images/<scene>/        a strip of pictures for each view
+     reports/<split>/films/<scene>/orbit.mp4
+     reports/<split>/prompts/<scene>/       strokes that were drawn, as prompt files
 """
 
-import json
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 import typer
-from pydantic import NonNegativeInt, PositiveInt
-from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gsn.atomic import complete_or_absent
 from gsn.captures.pack import open_pack
+from gsn.evaluation.assemble_report import assemble_report
+from gsn.evaluation.config import EvaluateConfig, Split
 from gsn.evaluation.metrics.image_metrics import load_lpips
-from gsn.evaluation.metrics.mean_scores import mean_scores
-from gsn.evaluation.objects import Labels, StrokeConfig
-from gsn.evaluation.scene_pictures import ScenePictures
-from gsn.evaluation.scene_scores import RenderConfig, SceneScorer, Scores, held_out_views
+from gsn.evaluation.prompts.prompt_file import write_prompt
+from gsn.evaluation.render_cache import RenderCache, fingerprint_renders
+from gsn.evaluation.rendering import RenderConfig, SceneRenderer
+from gsn.evaluation.report.page import write_page
+from gsn.evaluation.scene_evaluation import SceneResult, evaluate_scene
+from gsn.evaluation.scene_task import SceneTask, make_task
+from gsn.evaluation.summary import write_plots, write_tables
 from gsn.features.prompts import load_text_query
-from gsn.features.targets import SHARED_BASIS
+from gsn.fingerprint import sha256_of_file
 from gsn.model.checkpoint import Checkpoint, load_checkpoint
 from gsn.model.scene import Scene, load_scene
+from pipeline.basis import check_basis
 from pipeline.command import (
     DEFAULT_PARAMS,
     DeviceName,
@@ -40,151 +52,126 @@ from pipeline.command import (
     TargetsFolder,
     run_stage,
 )
-from pipeline.config import STRICT, ScenesConfig, load_section
+from pipeline.config import ScenesConfig, load_section
 from pipeline.device import pick_device
+from pipeline.leakage import check_no_leakage
+from pipeline.provenance import describe_commit, describe_machine
 
 log = logging.getLogger(__name__)
 # Rays at a time: on a CPU few enough for its cache. The result does not depend on it.
 CHUNK_RAYS = {"cpu": 128, "cuda": 4096}
-MethodScores = dict[str, Scores]
 
 
-@dataclass(frozen=True, config=STRICT)
-class ViewLimits:
-    """How many of the held-out views of a scene are scored, evenly picked; 0: all."""
+@dataclass(frozen=True)
+class Folders:
+    """Where the stage reads and writes."""
 
-    unseen: NonNegativeInt
-    seen: NonNegativeInt
-
-
-@dataclass(frozen=True, config=STRICT)
-class EvaluateConfig:
-    """Section `evaluate` of params.yaml."""
-
-    source_views: PositiveInt  # nearest ones, for each rendered view
-    pixel_stride: PositiveInt  # every so many-th column and row is rendered; 2 published
-    max_views_per_scene: ViewLimits
-    lpips: bool  # if its backbone can be had; it is downloaded once, 230 MB
-    stroke: StrokeConfig
+    raw: Path  # captures, with prompt files
+    prepared: Path
+    targets: Path
+    renders: Path
+    out: Path
 
 
 def evaluate(
-    packs: list[Path],
-    targets: Path,
-    checkpoint: Checkpoint,
-    out: Path,
+    scenes: list[str],
+    model: Path,
+    folders: Folders,
     cfg: EvaluateConfig,
-    max_views: int,
+    split: Split,
     device: torch.device,
 ) -> None:
-    """Score the held-out views of the packs and write metrics and pictures to `out`."""
-    model = checkpoint.build_model(device)
-    lpips = load_lpips(device) if cfg.lpips else None
-    log.info(
-        "%s: up to %s views of %d scenes to render", out, max_views or "all held-out", len(packs)
-    )
-    scores: dict[str, MethodScores] = {}
+    """Score the held-out views of the scenes; write tables, pictures, films and the page."""
     started = time.monotonic()
-    with complete_or_absent(out / "images") as images, logging_redirect_tqdm():
-        images.mkdir()
-        for pack in tqdm(packs, desc=out.name, unit="scene"):
-            scene = load_scene(pack, device, targets)
+    checkpoint = load_checkpoint(model)
+    network, model_sha256 = checkpoint.build_model(device), sha256_of_file(model)
+    lpips = load_lpips(device) if cfg.lpips else None
+    render = RenderConfig(cfg.source_views, cfg.pixel_stride, CHUNK_RAYS[device.type])
+    out = folders.out
+    log.info(
+        "%s: %d scenes, of each %s held-out views and %d frames of film; renders are kept in %s",
+        *(out, len(scenes), cfg.max_views_per_scene.of(split) or "all"),
+        *(cfg.orbit.frames.of(split), folders.renders),
+    )
+    results: list[SceneResult] = []
+    teachers: set[str] = set()
+    with (
+        complete_or_absent(out / "images") as images,
+        complete_or_absent(out / "films") as films,
+        complete_or_absent(out / "prompts") as prompts,
+        logging_redirect_tqdm(),
+    ):
+        for folder in (images, films, prompts):
+            folder.mkdir()
+        for name in tqdm(scenes, desc=out.name, unit="scene"):
+            scene = load_scene(folders.prepared / f"{name}.h5", device, folders.targets)
             check_basis(scene, checkpoint)
-            log.info("%s: features of %s", scene.name, scene.teacher_name)
-            masks, labels = read_masks(pack)
-            render = RenderConfig(cfg.source_views, cfg.pixel_stride, CHUNK_RAYS[device.type])
-            text = load_text_query(targets, scene.basis[0]) if scene.basis else None
-            scorer = SceneScorer(model, scene, masks, labels, render, cfg.stroke, lpips, text)
-            scores[scene.name] = score_scene(scorer, images / scene.name, max_views)
-    write_metrics(out / "metrics.json", scores)
-    log.info("%d scenes in %.0f s, to %s", len(packs), time.monotonic() - started, out)
+            teachers.add(scene.teacher_name)
+            task = read_task(scene, folders, cfg, split)
+            write_prompts(prompts / name, task)
+            renderer = SceneRenderer(network, scene, render)
+            made_by = fingerprint_renders(model_sha256, scene, render)
+            renders = RenderCache(folders.renders / name, made_by, device)
+            film = films / name / "orbit.mp4"
+            results.append(evaluate_scene(renderer, renders, task, cfg, lpips, images / name, film))
+    minutes = (time.monotonic() - started) / 60
+    write_tables(out, results)
+    write_plots(out / "plots", results)
+    facts = [("teacher", ", ".join(sorted(teachers))), *describe(checkpoint, cfg)]
+    facts += [("machine", describe_machine(device)), ("minutes", f"{minutes:.1f}")]
+    history = checkpoint.training.get("history", [])
+    write_page(out / "index.html", assemble_report(split, results, facts, history))
+    log.info("%d scenes in %.1f min: open %s", len(scenes), minutes, out / "index.html")
 
 
-def score_scene(scorer: SceneScorer, images: Path, limit: int) -> MethodScores:
-    """Score the held-out views of a scene, write their pictures, return the means by method."""
-    pictures = ScenePictures(scorer.scene, images)
-    rows: dict[str, list[Scores]] = {}
-    for target in tqdm(held_out_views(scorer.scene, limit or None), unit="view", leave=False):
-        result = scorer.score(target)
-        pictures.write(result)
-        for method, scores in result.scores.items():
-            rows.setdefault(method, []).append(scores)
-    return {method: mean_scores(of_views) for method, of_views in rows.items()}
+def read_task(scene: Scene, folders: Folders, cfg: EvaluateConfig, split: Split) -> SceneTask:
+    """Read what is asked of a scene: from its pack, its prompt files, and the embedded texts."""
+    query = load_text_query(folders.targets, scene.basis[0]) if scene.basis else None
+    with open_pack(folders.prepared / f"{scene.name}.h5") as pack:
+        return make_task(pack, folders.raw / scene.name / "prompts", query, cfg, split)
 
 
-def check_unseen(scenes: list[str], checkpoint: Checkpoint) -> None:
-    """Refuse to call scenes unseen that the model was trained on."""
-    if seen := sorted(set(scenes) & set(checkpoint.train_scenes)):
-        raise ValueError(
-            f"the model was trained on {', '.join(seen)}, which scenes.test calls unseen: run "
-            "pretrain and distill again"
-        )
+def write_prompts(folder: Path, task: SceneTask) -> None:
+    """Write the prompts that were used as prompt files, to be looked at, changed and used again."""
+    labels = list(dict.fromkeys(prompt.label for prompt in task.prompts))
+    for prompt in task.prompts:
+        # Labels are free text; files are called by their number.
+        write_prompt(folder, f"object_{labels.index(prompt.label) + 1}_{prompt.draw}", prompt)
 
 
-def check_basis(scene: Scene, checkpoint: Checkpoint) -> None:
-    """Refuse targets in another PCA basis than the one the model was trained to render.
-
-    With one basis for each scene, a scene the model never saw has a basis it never saw.
-    """
-    if scene.basis is None or checkpoint.feature_channels is None:
-        return
-    file, sha256 = scene.basis
-    known = checkpoint.basis_sha256
-    if not known:
-        raise ValueError(
-            "the basis of the features that this model renders is unknown (an imported model): "
-            "train it on these targets with pipeline.distill first"
-        )
-    if file not in known and SHARED_BASIS not in {file, *known}:
-        log.warning("%s: scored in a basis of its own, which the model never saw", scene.name)
-        return
-    if known.get(file) != sha256:
-        raise ValueError(
-            f"scene {scene.name!r}: targets in the basis {file} {sha256[:12]}, but the model "
-            f"renders {', '.join(f'{name} {value[:12]}' for name, value in known.items())}: "
-            "run `dvc repro distill`"
-        )
-
-
-def read_masks(path: Path) -> tuple[dict[int, Labels], tuple[str, ...]]:
-    """Read the masks of a pack, by view, and the names of their objects."""
-    with open_pack(path) as pack:
-        views = [view for view in range(pack.n_views) if pack.mask_present[view]]
-        return {view: pack.mask(view) for view in views}, pack.labels
-
-
-def write_metrics(path: Path, scores: dict[str, MethodScores]) -> None:
-    """Write means over scenes for each method, and under `scenes` those of each scene."""
-    methods = dict.fromkeys(method for by_method in scores.values() for method in by_method)
-    means = {
-        method: mean_scores([found[method] for found in scores.values() if method in found])
-        for method in methods
-    }
-    with complete_or_absent(path) as partial:
-        partial.write_text(json.dumps(means | {"scenes": scores}, indent=2) + "\n")
+def describe(checkpoint: Checkpoint, cfg: EvaluateConfig) -> list[tuple[str, str]]:
+    """Say what the numbers of a report are of."""
+    segmentation = cfg.segmentation
+    return [
+        ("commit", describe_commit()),
+        ("model", f"{checkpoint.step} steps of its last stage"),
+        ("trained on", ", ".join(checkpoint.train_scenes)),
+        ("rendered from", f"{cfg.source_views} source views, every {cfg.pixel_stride}. pixel"),
+        ("seeds of strokes", ", ".join(map(str, cfg.strokes.seeds))),
+        ("clusters", f"{segmentation.n_clusters}, {segmentation.distance} distance"),
+        ("threshold", f"{segmentation.threshold}, in the prompt's own view"),
+        ("refinement", segmentation.refine),
+    ]
 
 
 def main(
     model: Annotated[Path, typer.Argument(help="Model file.")],
     prepared: PreparedFolder,
     targets: TargetsFolder,
-    split: Annotated[Literal["unseen", "seen"], typer.Argument(help="Test or training scenes.")],
+    split: Annotated[Split, typer.Argument(help="Test or training scenes.")],
     out: Annotated[Path, typer.Argument(help="Folder of the report.")],
+    raw: Annotated[Path, typer.Option(help="Folder of captures, for their prompt files.")],
+    renders: Annotated[Path, typer.Option(help="Folder to keep rendered views in.")],
     params: ParamsFile = DEFAULT_PARAMS,
     device: DeviceName = "auto",
 ) -> None:
     """Score the model on held-out views."""
     cfg = load_section(params, "evaluate", EvaluateConfig)
     scenes = load_section(params, "scenes", ScenesConfig)
-    names, limit = {
-        "unseen": (scenes.test, cfg.max_views_per_scene.unseen),
-        "seen": (scenes.train, cfg.max_views_per_scene.seen),
-    }[split]
-    checkpoint = load_checkpoint(model)
-    if split == "unseen":
-        check_unseen(names, checkpoint)
-    packs = [prepared / f"{name}.h5" for name in names]
-    evaluate(packs, targets, checkpoint, out, cfg, limit, pick_device(device))
+    check_no_leakage(prepared, scenes.test, load_checkpoint(model).train_scenes)
+    names = {"unseen": scenes.test, "seen": scenes.train}[split]
+    folders = Folders(raw, prepared, targets, renders, out)
+    evaluate(names, model, folders, cfg, split, pick_device(device))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ out  models/pretrain.pt           weights, and all that is needed to go on train
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ from pipeline.command import DEFAULT_PARAMS, DeviceName, ParamsFile, PreparedFol
 from pipeline.config import STRICT, ScenesConfig, load_section
 from pipeline.curves import Curves
 from pipeline.device import pick_device
+from pipeline.leakage import check_no_leakage
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +38,23 @@ class PretrainConfig:
 
 
 def pretrain(
-    packs: list[Path], out: Path, cfg: PretrainConfig, device: torch.device, on_row: OnRow
+    packs: list[Path],
+    out: Path,
+    cfg: PretrainConfig,
+    device: torch.device,
+    on_row: OnRow,
+    unseen: Sequence[str] = (),
 ) -> None:
-    """Train on the given packs; continues the same run if `out` holds part of it."""
+    """Train on the given packs; continues the same run if `out` holds part of it.
+
+    Raises:
+        ValueError: The run that would go on has learnt from a scene that must stay `unseen`.
+    """
     torch.manual_seed(cfg.training.seed)
     model = GsnModel(cfg.model).to(device)
     scenes = [load_scene(pack, device) for pack in packs]
     origin = Origin.describe(cfg.training, packs, start=asdict(cfg.model))
-    train(Trainer(model, scenes, cfg.training, origin), out, on_row)
+    train(Trainer(model, scenes, cfg.training, origin), out, on_row, unseen)
 
 
 def main(
@@ -56,9 +67,10 @@ def main(
     """Train stage I."""
     cfg = load_section(params, "pretrain", PretrainConfig)
     scenes = load_section(params, "scenes", ScenesConfig)
+    check_no_leakage(prepared, scenes.test, scenes.train)
     packs = [prepared / f"{name}.h5" for name in scenes.train]
     with Curves(curves) as points:
-        pretrain(packs, out, cfg, pick_device(device), points.add)
+        pretrain(packs, out, cfg, pick_device(device), points.add, scenes.test)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,9 @@ TINY = {
     "evaluate.max_views_per_scene.unseen": 1,
     "evaluate.max_views_per_scene.seen": 1,
     "evaluate.lpips": False,
-    "evaluate.stroke.n_clusters": 2,
+    "evaluate.segmentation.n_clusters": 2,
+    "evaluate.strokes.seeds": [0, 1],
+    "evaluate.orbit.frames.unseen": 2,
 }
 for _stage in ("pretrain", "distill"):
     TINY[f"{_stage}.training.batch.rays"] = 64

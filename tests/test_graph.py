@@ -180,7 +180,7 @@ def copy(finished, tmp_path):
 
 def test_the_metrics_and_the_curves_can_be_shown(finished):
     metrics = json.loads(finished.dvc("metrics", "show", "--json"))[""]["data"]
-    assert metrics["reports/unseen/metrics.json"]["data"]["model"]["psnr_db"] > 0
+    assert metrics["reports/unseen/metrics.json"]["data"]["psnr_db"] > 0
     for stage in ("pretrain", "distill"):
         assert metrics[f"reports/{stage}/metrics.json"]["data"]["step"] == MAX_STEPS
     plots = json.loads(finished.dvc("plots", "show", "--json", "--split"))["data"]

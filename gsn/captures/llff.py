@@ -32,7 +32,7 @@ from gsn.captures.read_config import ReadConfig
 
 FEWEST_VIEWS = 3  # a target and two source views
 SMALLEST_BOUND = 4 / 3  # in scene units, after scaling
-LAYOUT = r"images(_\d+)?|masks|depth|sparse|poses_bounds\.npy|view_imgs\.txt"
+LAYOUT = r"images(_\d+)?|masks|depth|prompts|sparse|poses_bounds\.npy|view_imgs\.txt"
 
 
 def read_llff(folder: Path, cfg: ReadConfig) -> Capture:

@@ -1,7 +1,7 @@
 """The one training loop of both stages: resumable, a function of its settings and its data."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class Trainer:
         self.sums = dict(checkpoint.training["sums"])
 
 
-def train(trainer: Trainer, path: Path, on_row: OnRow) -> None:
+def train(trainer: Trainer, path: Path, on_row: OnRow, unseen: Sequence[str] = ()) -> None:
     """Train until `max_steps`; the checkpoint is then at `path`.
 
     If `path` holds a run of the same origin, that run goes on, and ends as if it had never
@@ -102,10 +102,19 @@ def train(trainer: Trainer, path: Path, on_row: OnRow) -> None:
         path: Checkpoint file, written atomically.
         on_row: Called with step and values of each point of the curves, those of before a resume
             included.
+        unseen: Scenes that the weights must not have learnt from.
+
+    Raises:
+        ValueError: The run that would go on has learnt from a scene that must stay unseen.
     """
     config = trainer.config
     resumed = _find_earlier(path, trainer)
     if resumed is not None:
+        if leaked := sorted(set(resumed.train_scenes) & set(unseen)):
+            raise ValueError(
+                f"{path}: has learnt from {', '.join(leaked)}, which must stay unseen: move the "
+                "file away, or take these scenes out of those to test on"
+            )
         trainer.restore(resumed)
         log.info("%s: continued at step %d of %d", path, trainer.step, config.max_steps)
     log.info(

@@ -7,7 +7,7 @@ import pytest
 
 from gsn.captures.capture import CaptureError
 from gsn.captures.listed_names import names_in_images_bin
-from gsn.captures.llff import depth_bounds, read_llff
+from gsn.captures.llff import depth_bounds, files_in_layout, read_llff
 from gsn.captures.poses import mean_cam_to_world, opencv_from_opengl
 from gsn.captures.read_config import ReadConfig
 
@@ -134,6 +134,16 @@ def test_a_cut_off_images_bin_is_refused(tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(CaptureError, match=r"images\.bin"):
             names_in_images_bin(path)
+
+
+def test_prompts_belong_to_the_layout_and_foreign_files_do_not(write_scene):
+    scene = write_scene(n_views=3)
+    for name in ("prompts/cup.yaml", "prompts/cup.png", "prompts/.cup.yaml", "cup.yaml"):
+        (scene / name).parent.mkdir(exist_ok=True)
+        (scene / name).touch()
+    found = [path.relative_to(scene).as_posix() for path in files_in_layout(scene)]
+    images = [f"images/view{k}.png" for k in range(3)]
+    assert found == [*images, "poses_bounds.npy", "prompts/cup.png", "prompts/cup.yaml"]
 
 
 def test_outliers_at_each_end_are_left_out():

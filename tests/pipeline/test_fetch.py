@@ -26,6 +26,7 @@ TINY = SyntheticConfig(
 )
 LAYOUT = ("images/0.jpg", "images_4/0.png", "masks/0.png", "masks/labels.json", "depth/0.npy")
 LAYOUT += ("poses_bounds.npy", "sparse/0/images.bin", "view_imgs.txt")
+LAYOUT += ("prompts/cup.yaml", "prompts/cup.png")
 PARAMS = """
 scenes: {train: [a], test: [b]}
 fetch:

@@ -1,18 +1,20 @@
 """A stroke inside an object, such as a person would draw to point at it, made from its mask."""
 
-import heapq
-import math
-
 import cv2
 import numpy as np
 import numpy.typing as npt
+from skimage.graph import MCP_Geometric
+from skimage.morphology import skeletonize
 
 from gsn.checks import check_shape
+from gsn.evaluation.prompts.rasterise import thicken
 
 Mask = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.floating]
+Pixels = npt.NDArray[np.intp]  # (n, 2) row, column
 
-FAR_SHARE = 0.2  # of an object's pixels, the farthest: where a stroke may start and end
+FAR_SHARE = 0.8  # of the longest way: pixels at least so far may be an end of the way
+LEAST_SHARE = 0.4  # of the way from end to end: at least so much is drawn
 
 
 def draw_stroke(
@@ -20,18 +22,22 @@ def draw_stroke(
     seed: int,
     width_px: int,
 ) -> Mask:  # (H, W)
-    """Draw one line through the largest part of an object, from one far end to another.
+    """Draw one line along the middle of the largest part of an object.
 
-    It runs where the object is wide, as far from the border as the way allows, and no pixel of it
-    leaves the object. A different seed gives other ends.
+    The mask is eroded by the width of the line (by less where the object is thin), and of what is
+    left the largest part is thinned to its skeleton. The seed picks two far ends of the skeleton,
+    and of the shortest way between them a stretch of 40 to 100 %, so that even on a bar one seed
+    draws another line than the next. A skeleton that is shorter than the object is wide (a disc's
+    is a point) leads nowhere: there the way goes over the eroded mask, the cheaper the farther
+    from its border.
 
     Args:
         mask: The object.
-        seed: Of the choice of the ends.
+        seed: Of the choice of the ends and of the stretch.
         width_px: Width of the line; where the object is narrower the line is too.
 
     Returns:
-        The pixels of the line, at least one.
+        The pixels of the line, connected, inside the object, at least one.
 
     Raises:
         ValueError: The mask is empty or not a plane of booleans, or the width is below 1.
@@ -45,75 +51,65 @@ def draw_stroke(
         raise ValueError("mask: no pixel is set; there is nothing to draw a stroke in")
     rng = np.random.default_rng(seed)
     padded = np.pad(mask, 1)  # beyond the picture is outside the object, too
-    depth = cv2.distanceTransform(padded.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # Keep away from the border, where masks are least certain, but not off a thin object.
-    interior = _largest_part(depth > min(float(width_px), 0.5 * float(depth.max())))
-    cost = np.where(interior, 1.0 / np.maximum(depth, 1.0), np.inf).astype(np.float64)
-    price, _ = _walk(cost, int(rng.choice(np.flatnonzero(interior))))
-    price, came_from = _walk(cost, _far_pixel(price, rng))
-    line = np.zeros(padded.size, np.uint8)
-    line[_way_back(came_from, _far_pixel(price, rng))] = 1
-    pen = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width_px, width_px))
-    drawn = (cv2.dilate(line.reshape(padded.shape), pen) > 0) & padded
-    return np.asarray(drawn[1:-1, 1:-1])
+    way = _stretch(_long_way(_costs(padded, width_px), rng), rng)
+    line = np.zeros(padded.shape, np.bool_)
+    line[way[:, 0], way[:, 1]] = True
+    return _part_at(thicken(line, width_px) & padded, way[0])[1:-1, 1:-1]
+
+
+def _costs(
+    mask: Mask,  # (H, W)
+    erosion_px: int,
+) -> FloatArray:  # (H, W)
+    """Return what a step costs at each pixel where a stroke may run; elsewhere infinity."""
+    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    deepest = float(depth.max())
+    # Masks are least certain at the border; but nothing would be left of a thin object.
+    interior = _largest_part(depth > min(float(erosion_px), 0.5 * deepest))
+    skeleton = skeletonize(interior)
+    if skeleton.sum() >= 2 * deepest:
+        return np.where(skeleton, 1.0, np.inf)
+    return np.where(interior, 1.0 / np.maximum(depth, 1.0), np.inf)
+
+
+def _long_way(
+    costs: FloatArray,  # (H, W)
+    rng: np.random.Generator,
+) -> Pixels:
+    """Find the cheapest way between two pixels that are far from each other."""
+    graph = MCP_Geometric(costs)
+    somewhere = rng.choice(np.argwhere(np.isfinite(costs)))
+    prices, _ = graph.find_costs([somewhere])
+    prices, _ = graph.find_costs([_far_pixel(prices, rng)])
+    return np.asarray(graph.traceback(_far_pixel(prices, rng)), np.intp)
+
+
+def _far_pixel(
+    prices: FloatArray,  # (H, W)
+    rng: np.random.Generator,
+) -> Pixels:  # (2,)
+    """Pick one of the pixels that are farthest to reach."""
+    longest = prices[np.isfinite(prices)].max()
+    pixel: Pixels = rng.choice(np.argwhere(np.isfinite(prices) & (prices >= FAR_SHARE * longest)))
+    return pixel
+
+
+def _stretch(way: Pixels, rng: np.random.Generator) -> Pixels:
+    """Pick a part of a way, at least one pixel."""
+    length = max(1, round(rng.uniform(LEAST_SHARE, 1.0) * len(way)))
+    first = int(rng.integers(len(way) - length + 1))
+    return way[first : first + length]
 
 
 def _largest_part(mask: Mask) -> Mask:
     """Keep the largest of the connected parts; of equals the first in reading order."""
-    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[1]
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # the background
     return np.asarray(labels == np.argmax(sizes))
 
 
-def _walk(
-    cost: FloatArray,  # (H, W), infinite along the border of the picture
-    start: int,
-) -> tuple[FloatArray, dict[int, int]]:
-    """Find the cheapest way from `start` to every pixel of finite cost (Dijkstra).
-
-    Pixels are counted in reading order. A step costs its length times the mean cost of its ends.
-
-    Returns:
-        The price of the way to each pixel, flat, infinite where there is none; and for each pixel
-        reached the one before it.
-    """
-    width = cost.shape[1]
-    steps = [
-        (d_row * width + d_column, math.hypot(d_row, d_column) / 2)
-        for d_row in (-1, 0, 1)
-        for d_column in (-1, 0, 1)
-        if d_row or d_column
-    ]
-    costs: list[float] = cost.ravel().tolist()  # single numbers are far faster out of a list
-    price = [math.inf] * len(costs)
-    price[start] = 0.0
-    came_from: dict[int, int] = {}
-    frontier = [(0.0, start)]
-    while frontier:
-        so_far, here = heapq.heappop(frontier)
-        if so_far > price[here]:
-            continue
-        for offset, half_length in steps:
-            there = here + offset
-            total = so_far + half_length * (costs[here] + costs[there])
-            if total < price[there]:
-                price[there] = total
-                came_from[there] = here
-                heapq.heappush(frontier, (total, there))
-    return np.array(price), came_from
-
-
-def _far_pixel(price: FloatArray, rng: np.random.Generator) -> int:
-    """Pick one of the pixels that are farthest to reach."""
-    reached = np.flatnonzero(np.isfinite(price))
-    farthest_first = reached[np.argsort(-price[reached], kind="stable")]
-    return int(rng.choice(farthest_first[: max(1, int(FAR_SHARE * len(reached)))]))
-
-
-def _way_back(came_from: dict[int, int], end: int) -> list[int]:
-    """List the pixels from `end` back to where the walk began."""
-    way = [end]
-    while way[-1] in came_from:
-        way.append(came_from[way[-1]])
-    return way
+def _part_at(mask: Mask, pixel: Pixels) -> Mask:
+    """Keep the connected part that a pixel belongs to: a thick line may spill over a gap."""
+    labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[1]
+    return np.asarray(labels == labels[pixel[0], pixel[1]])

@@ -1,4 +1,4 @@
-"""Pictures of a view: colours for features, depth and masks. All pictures are uint8 RGB."""
+"""Pictures of a view: colours for features, depth, scores and masks. All are uint8 RGB."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,18 +13,19 @@ from torch import Tensor
 
 from gsn.atomic import complete_or_absent
 from gsn.checks import check_shape
+from gsn.evaluation.report.outlines import OUTLINE, Mask, enlarge, inner_border
 
 Picture = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 
 STRETCH_PERCENT = (1.0, 99.0)  # of a component's values: what becomes black and full colour
 
 HIT = (60, 190, 75)
 FALSE_ALARM = (225, 50, 50)
 MISS = (60, 110, 245)
-OUTLINE = (255, 255, 255)
 OVERLAY_OPACITY = 0.65
-NO_DEPTH = (128, 128, 128)
+UNKNOWN = (128, 128, 128)  # no depth, no score
+DEPTH_COLOURS = cv2.COLORMAP_TURBO
+SCORE_COLOURS = cv2.COLORMAP_VIRIDIS
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,44 @@ def colour_depth(
     known = np.isfinite(values) & (values > 0.0)
     inverse = 1.0 / np.where(known, values, far)
     closeness = np.clip((inverse - 1.0 / far) / (1.0 / near - 1.0 / far), 0.0, 1.0)
-    levels = np.round(closeness * 255.0).astype(np.uint8)
-    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
-    colours[~known] = NO_DEPTH
+    return _apply_colours(closeness, known, DEPTH_COLOURS)
+
+
+def colour_scores(
+    scores: npt.NDArray[np.float64],  # (h, w)
+    low: float,
+    high: float,
+    threshold: float | None = None,
+    scale: int = 1,
+) -> Picture:  # (scale * h, scale * w, 3)
+    """Colour a score map evenly from dark blue at `low` to yellow at `high` (viridis).
+
+    With a threshold, what scores at least that is outlined in white, just inside its border.
+    Pixels without a score (not finite) are grey.
+
+    Raises:
+        ValueError: The scores are not a plane, or not low <= high.
+    """
+    check_shape("scores", scores, "h w")
+    if not low <= high:
+        raise ValueError(f"expected low <= high, got low {low}, high {high}")
+    known = np.isfinite(scores)
+    span = max(high - low, np.finfo(np.float64).tiny)  # all scores of a map may be equal
+    shares = (np.where(known, np.clip(scores, low, high), low) - low) / span
+    picture = enlarge(_apply_colours(shares, known, SCORE_COLOURS), scale)
+    if threshold is not None:
+        picture[inner_border(enlarge(known & (scores >= threshold), scale))] = OUTLINE
+    return picture
+
+
+def _apply_colours(
+    shares: npt.NDArray[np.float64],  # (H, W), in [0, 1]
+    known: Mask,  # (H, W)
+    colour_map: int,
+) -> Picture:  # (H, W, 3)
+    levels = np.round(shares * 255.0).astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, colour_map), cv2.COLOR_BGR2RGB)
+    colours[~known] = UNKNOWN
     return colours.astype(np.uint8)
 
 
@@ -122,24 +158,25 @@ def overlay_mask(
     photo: Picture,  # (H, W, 3)
     predicted: Mask,  # (H, W)
     truth: Mask,  # (H, W)
-) -> Picture:  # (H, W, 3)
+    scale: int = 1,
+) -> Picture:  # (scale * H, scale * W, 3)
     """Lay a segmentation over a photo: hits green, false alarms red, misses blue.
 
-    The true mask is outlined in white, just inside its border.
+    The true mask is outlined in white, just inside its border. In a small picture that hides much:
+    `scale` makes every pixel a square before, see `drawing_scale`.
     """
     size = check_shape("photo", photo, "H W 3")
     check_shape("predicted", predicted, "H W", size)
     check_shape("truth", truth, "H W", size)
-    painted = photo.astype(np.float64)
+    predicted, truth = enlarge(predicted, scale), enlarge(truth, scale)
+    painted = enlarge(photo, scale).astype(np.float64)
     for pixels, colour in (
         (predicted & truth, HIT),
         (predicted & ~truth, FALSE_ALARM),
         (truth & ~predicted, MISS),
     ):
         painted[pixels] += OVERLAY_OPACITY * (np.array(colour) - painted[pixels])
-    plane = truth.astype(np.uint8)
-    inside = cv2.erode(plane, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
-    painted[(plane > 0) & (inside == 0)] = OUTLINE
+    painted[inner_border(truth)] = OUTLINE
     return np.round(painted).astype(np.uint8)
 
 

@@ -18,11 +18,13 @@ WHITE = 255
 
 def strip(
     panels: Sequence[tuple[str, Picture]],
+    smooth: bool = False,
 ) -> Picture:  # (H, W, 3)
     """Set titled pictures in a row on white, all as high as the highest.
 
     The highest is enlarged by a whole number if it is small, without smoothing; the others follow,
-    so maps of one value per cell show their cells.
+    so maps of one value per cell show their cells. With `smooth` all pictures are enlarged by
+    cubic interpolation, and to no less than the usual height.
 
     Raises:
         ValueError: There is no panel, or one that is not an RGB picture.
@@ -32,8 +34,12 @@ def strip(
     for title, picture in panels:
         check_shape(f"panel {title!r}", picture, "H W 3")
     highest = max(picture.shape[0] for _, picture in panels)
-    height = highest * max(1, round(PANEL_HEIGHT_PX / highest))
-    blocks = [_titled(title, _enlarge(picture, height)) for title, picture in panels]
+    if smooth:
+        height, method = max(highest, PANEL_HEIGHT_PX), cv2.INTER_CUBIC
+    else:
+        height = highest * max(1, round(PANEL_HEIGHT_PX / highest))
+        method = cv2.INTER_NEAREST_EXACT
+    blocks = [_titled(title, _enlarge(picture, height, method)) for title, picture in panels]
     gap = np.full((blocks[0].shape[0], MARGIN_PX, 3), WHITE, np.uint8)
     row = [part for block in blocks for part in (gap, block)]
     return np.pad(
@@ -43,10 +49,10 @@ def strip(
     )
 
 
-def _enlarge(picture: Picture, height: int) -> Picture:
+def _enlarge(picture: Picture, height: int, interpolation: int) -> Picture:
     """Bring a picture to a height and keep its proportions."""
     width = max(1, round(picture.shape[1] * height / picture.shape[0]))
-    resized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    resized = cv2.resize(picture, (width, height), interpolation=interpolation)
     return resized.astype(np.uint8)
 
 

@@ -1,7 +1,7 @@
-"""Segmentation of a view from a stroke drawn in another one, for any kind of feature map.
+"""Scores of pixels by the kinds of feature found under the strokes of a prompt.
 
-The prompt view gives everything that is fitted: the centroids of the features under the stroke
-and, from its mask, the threshold. Target views are only scored; no function here takes their mask.
+Works on any feature map: rendered, the teacher's own, a baseline's. The prompt view gives
+everything that is fitted; other views are only scored.
 """
 
 import logging
@@ -28,49 +28,46 @@ N_KMEANS_STARTS = 10  # the best of these runs is kept
 
 @dataclass(frozen=True)
 class StrokePrompt:
-    """What a stroke says about an object: the kinds of feature found under it."""
+    """What strokes say about an object: the kinds of feature found under them."""
 
-    centroids: Tensor  # (K, C)
+    centroids: Tensor  # (K, C), of the object
     metric: Metric  # the distance in which a pixel is compared with them
+    negative_centroids: Tensor | None = None  # (L, C), of what is not the object
 
 
 def fit_prompt(
     features: Tensor,  # (H, W, C), of the prompt view
-    stroke: Mask,  # (H, W)
+    stroke: Mask,  # (H, W), on the object
     n_clusters: int,
     seed: int,
     metric: Metric = "cosine",
+    negative: Mask | None = None,  # (H, W), off the object
 ) -> StrokePrompt:
-    """Cluster the features under a stroke by k-means.
+    """Cluster the features under strokes by k-means, those on and off the object apart.
 
     Args:
         features: Feature of every pixel.
-        stroke: True where the stroke is.
-        n_clusters: Number of centroids; fewer are made if the stroke has fewer distinct features.
+        stroke: True where the object is drawn on.
+        n_clusters: Number of centroids of a kind of stroke; fewer are made if it has fewer
+            distinct features.
         seed: Of the initial points.
         metric: `cosine` looks at directions alone: features are brought to unit length before.
             `squared` takes them as they are, as the reference implementation of GSN did.
+        negative: True where something else is drawn on.
 
     Raises:
-        ValueError: Shapes do not fit, the stroke is empty, or `n_clusters` is below 1.
+        ValueError: Shapes do not fit, a stroke is empty, features under it are not finite, or
+            `n_clusters` is below 1.
     """
-    size = check_shape("features", features, "H W C")
-    check_shape("stroke", stroke, "H W", size)
-    if not stroke.any():
-        raise ValueError("stroke: no pixel is set; a prompt needs at least one")
+    check_shape("features", features, "H W C")
     if n_clusters < 1:
         raise ValueError(f"n_clusters: expected at least 1, got {n_clusters}")
-    chosen = features[torch.from_numpy(stroke).to(features.device)].double()
-    if metric == "cosine":
-        chosen = F.normalize(chosen, dim=-1)
-    points = chosen.cpu().numpy()
-    n_distinct = len(np.unique(points, axis=0))
-    if n_distinct < n_clusters:
-        log.info(
-            "%d clusters, not %d: the stroke has no more distinct features", n_distinct, n_clusters
-        )
-    k_means = KMeans(min(n_clusters, n_distinct), n_init=N_KMEANS_STARTS, random_state=seed)
-    return StrokePrompt(torch.from_numpy(k_means.fit(points).cluster_centers_), metric)
+
+    def cluster(name: str, mask: Mask) -> Tensor:
+        return _cluster(_points_under(name, mask, features, metric), n_clusters, seed, name)
+
+    negative_centroids = cluster("negative stroke", negative) if negative is not None else None
+    return StrokePrompt(cluster("stroke", stroke), metric, negative_centroids)
 
 
 def score_map(
@@ -79,53 +76,64 @@ def score_map(
 ) -> FloatArray:  # (H, W)
     """Score every pixel by minus its distance to the nearest centroid; 0 is a perfect match.
 
+    With negative centroids: the distance to the nearest of them, minus that to the nearest positive
+    one; 0 is as near to the one as to the other.
+
     `cosine`: the distance is 1 - cos, in [0, 2]; a zero vector is at distance 1 from everything.
     `squared`: the mean over channels of the squared difference.
     """
     n_channels = prompt.centroids.shape[1]
     size = check_shape("features", features, f"H W {n_channels}")
     flat = features.reshape(-1, n_channels).double()
-    centroids = prompt.centroids.to(flat)
     if prompt.metric == "cosine":
-        similarity = F.normalize(flat, dim=-1) @ F.normalize(centroids, dim=-1).T
-        scores = similarity.amax(dim=1) - 1.0
-    else:
-        # One centroid at a time: all at once would take K times the memory of the map.
-        distances = [torch.square(flat - centroid).mean(dim=1) for centroid in centroids]
-        scores = -torch.stack(distances).amin(dim=0)
+        flat = F.normalize(flat, dim=-1)
+    scores = -_distance_to_nearest(flat, prompt.centroids, prompt.metric)
+    if prompt.negative_centroids is not None:
+        scores += _distance_to_nearest(flat, prompt.negative_centroids, prompt.metric)
     return scores.reshape(size["H"], size["W"]).cpu().numpy().astype(np.float64)
 
 
-def choose_threshold(
-    scores: FloatArray,  # (H, W), of the prompt view
-    mask: Mask,  # (H, W), of the prompt view
-) -> float:
-    """Find the threshold that gives the prompt view its best IoU, among all of its scores.
-
-    Of several with the same IoU the highest is taken: the smallest segment.
-
-    Raises:
-        ValueError: Shapes do not fit, a score is not finite, or the mask is empty.
-    """
-    size = check_shape("scores", scores, "H W")
-    check_shape("mask", mask, "H W", size)
-    if not mask.any():
-        raise ValueError("mask: the object is not in the prompt view; choose another view")
-    if not np.isfinite(scores).all():
-        raise ValueError("scores: expected finite values, got NaN or infinity")
-    order = np.argsort(-scores, axis=None)
-    sorted_scores = scores.ravel()[order]
-    hits = np.cumsum(mask.ravel()[order])
-    n_predicted = np.arange(1, scores.size + 1)
-    iou = hits / (n_predicted + int(mask.sum()) - hits)
-    # Pixels of equal score come in together: only the last of each run is a possible cut.
-    iou[:-1][sorted_scores[1:] == sorted_scores[:-1]] = -1.0
-    return float(sorted_scores[int(np.argmax(iou))])
+def _points_under(
+    name: str,
+    stroke: Mask,  # (H, W)
+    features: Tensor,  # (H, W, C)
+    metric: Metric,
+) -> FloatArray:  # (N, C)
+    check_shape(name, stroke, "H W", check_shape("features", features, "H W C"))
+    if not stroke.any():
+        raise ValueError(f"{name}: no pixel is set; a prompt needs at least one")
+    chosen = features[torch.from_numpy(stroke).to(features.device)].double()
+    if not chosen.isfinite().all():
+        raise ValueError(f"features under the {name}: expected finite values, got NaN or infinity")
+    if metric == "cosine":
+        chosen = F.normalize(chosen, dim=-1)
+    return chosen.cpu().numpy().astype(np.float64)
 
 
-def segment(
-    scores: FloatArray,  # (H, W)
-    threshold: float,
-) -> Mask:  # (H, W)
-    """Mark the pixels that score at least the threshold."""
-    return np.asarray(scores >= threshold)
+def _cluster(
+    points: FloatArray,  # (N, C)
+    n_clusters: int,
+    seed: int,
+    name: str,
+) -> Tensor:  # (K, C)
+    n_distinct = len(np.unique(points, axis=0))
+    if n_distinct < n_clusters:
+        log.info(
+            "%d clusters, not %d: the %s has no more distinct features",
+            *(n_distinct, n_clusters, name),
+        )
+    k_means = KMeans(min(n_clusters, n_distinct), n_init=N_KMEANS_STARTS, random_state=seed)
+    return torch.from_numpy(k_means.fit(points).cluster_centers_)
+
+
+def _distance_to_nearest(
+    features: Tensor,  # (N, C), for `cosine` of unit length
+    centroids: Tensor,  # (K, C)
+    metric: Metric,
+) -> Tensor:  # (N,)
+    centroids = centroids.to(features)
+    if metric == "cosine":
+        return 1.0 - (features @ F.normalize(centroids, dim=-1).T).amax(dim=1)
+    # One centroid at a time: all at once would take K times the memory of the map.
+    distances = [torch.square(features - centroid).mean(dim=1) for centroid in centroids]
+    return torch.stack(distances).amin(dim=0)

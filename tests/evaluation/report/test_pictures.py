@@ -6,6 +6,7 @@ import torch
 from gsn.evaluation.report.pictures import (
     FeatureColours,
     colour_depth,
+    colour_scores,
     overlay_mask,
     to_picture,
     write_png,
@@ -128,3 +129,51 @@ def test_a_written_picture_reads_back_in_the_same_colours(tmp_path):
     write_png(path, picture)
     np.testing.assert_array_equal(cv2.imread(str(path))[..., ::-1], picture)
     assert [file.name for file in path.parent.iterdir()] == ["view.png"]
+
+
+def test_score_colours_are_even_between_the_bounds_and_clipped_beyond():
+    got = colour_scores(np.array([[-9.0, -0.5, 0.0, 0.5, 2.0, np.nan]]), -0.5, 0.5)[0]
+    table = cv2.applyColorMap(np.array([[0, 0, 128, 255, 255]], np.uint8), cv2.COLORMAP_VIRIDIS)
+    np.testing.assert_array_equal(got[:5], table[0, :, ::-1])
+    np.testing.assert_array_equal(got[5], [128] * 3)
+
+
+def test_scores_from_the_threshold_on_are_outlined_just_inside():
+    scores = np.zeros((7, 8))
+    scores[1:6, 2:7] = 0.5
+    plain, outlined = (colour_scores(scores, 0, 1, threshold) for threshold in (None, 0.5))
+    changed = (plain != outlined).any(axis=-1)
+    expected = np.zeros((7, 8), bool)
+    expected[1:6, 2:7] = True
+    expected[2:5, 3:6] = False
+    np.testing.assert_array_equal(changed, expected)
+    assert (outlined[expected] == 255).all()
+
+
+def test_no_score_reaches_no_threshold():
+    scores = np.full((5, 5), np.nan)
+    np.testing.assert_array_equal(colour_scores(scores, 0, 1, -9.0), np.full((5, 5, 3), 128))
+
+
+def test_a_map_of_one_score_has_a_colour():
+    np.testing.assert_array_equal(
+        colour_scores(np.full((1, 2), 0.3), 0.3, 0.3), colour_scores(np.zeros((1, 2)), 0, 1)
+    )
+
+
+def test_score_bounds_in_the_wrong_order_are_refused():
+    with pytest.raises(ValueError, match="expected low <= high, got low 2, high 1"):
+        colour_scores(np.zeros((2, 2)), 2, 1)
+
+
+def test_a_scale_makes_squares_of_pixels_and_keeps_outlines_thin():
+    photo = np.random.default_rng(0).integers(0, 200, (6, 7, 3), np.uint8)
+    truth = np.zeros((6, 7), bool)
+    truth[2:4, 2:5] = True
+    got = overlay_mask(photo, truth, truth, scale=4)
+    assert got.shape == (24, 28, 3)
+    white = (got == 255).all(axis=-1)
+    assert white.sum() == 2 * (8 + 12) - 4  # one pixel wide around 8 x 12
+    np.testing.assert_array_equal(got[:8], photo.repeat(4, axis=0).repeat(4, axis=1)[:8])
+    scores = colour_scores(truth * 1.0, 0, 1, 0.5, scale=4)
+    np.testing.assert_array_equal((scores == 255).all(axis=-1), white)

@@ -49,3 +49,14 @@ def test_no_panels_are_refused():
 def test_a_grey_panel_is_refused_by_its_title():
     with pytest.raises(ValueError, match=r"panel 'depth': expected shape \(H W 3\)"):
         strip([("depth", np.zeros((5, 6), np.uint8))])
+
+
+def test_smooth_enlargement_reaches_the_usual_height_and_interpolates():
+    step = np.zeros((200, 100, 3), np.uint8)
+    step[:, 50:] = 200
+    got = strip([("render", step)], smooth=True)
+    assert got.shape == (TITLE_HEIGHT_PX + 288 + MARGIN_PX, 2 * MARGIN_PX + 144, 3)
+    row = got[TITLE_HEIGHT_PX + 100, MARGIN_PX : MARGIN_PX + 144, 0]
+    assert {0, 200} < set(row.tolist())
+    large = np.zeros((378, 504, 3), np.uint8)
+    assert strip([("photo", large)], smooth=True).shape[0] == TITLE_HEIGHT_PX + 378 + MARGIN_PX

@@ -4,32 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from gsn.evaluation.segmentation.centroids import (
-    StrokePrompt,
-    choose_threshold,
-    fit_prompt,
-    score_map,
-    segment,
-)
+from gsn.evaluation.segmentation.centroids import StrokePrompt, fit_prompt, score_map
 
 
 def random_features(seed: int, channels: int = 6) -> torch.Tensor:
     return torch.randn(9, 11, channels, generator=torch.Generator().manual_seed(seed))
-
-
-def iou_by_loop(scores, mask, threshold):
-    both = either = 0
-    for score, inside in zip(scores.ravel(), mask.ravel(), strict=True):
-        both += bool(score >= threshold and inside)
-        either += bool(score >= threshold or inside)
-    return both / either
-
-
-def best_threshold_by_loop(scores, mask):
-    """Reference: try every score, the highest first."""
-    return max(
-        sorted(set(scores.ravel()), reverse=True), key=lambda t: iou_by_loop(scores, mask, t)
-    )
 
 
 def test_two_kinds_of_feature_under_a_stroke_become_two_centroids():
@@ -126,34 +105,64 @@ def test_features_of_another_width_are_refused():
         score_map(random_features(0, channels=5), prompt)
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("levels", [3, 1000])
-def test_the_threshold_is_the_best_of_all_scores(seed, levels):
-    rng = np.random.default_rng(seed)
-    mask = rng.random((8, 9)) < 0.3
-    scores = -np.round(rng.random((8, 9)) * levels + 0.4 * levels * ~mask) / levels
-    assert choose_threshold(scores, mask) == best_threshold_by_loop(scores, mask)
+def striped_view():
+    """Four stripes of two rows, each with a feature of its own."""
+    kinds = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    return kinds.repeat_interleave(2, dim=0)[:, None].expand(8, 5, 3)
 
 
-def test_a_known_threshold_and_its_segment():
-    scores = np.array([[-0.1, -0.2, -0.3], [-0.4, -0.5, -0.6]])
-    mask = np.array([[True, True, False], [True, False, False]])
-    # IoU by number of pixels taken: 1/3, 2/3, 2/4, 3/4, 3/5, 3/6.
-    assert choose_threshold(scores, mask) == -0.4
-    np.testing.assert_array_equal(segment(scores, -0.4), [[True, True, True], [True, False, False]])
+def stroke_in(*rows):
+    stroke = np.zeros((8, 5), bool)
+    stroke[list(rows), 1:4] = True
+    return stroke
 
 
-def test_of_equally_good_thresholds_the_highest_is_taken():
-    # One pixel: IoU 1/2. Four pixels: IoU 2/4.
-    scores = np.array([[0.0, -1.0, -2.0, -3.0]])
-    assert choose_threshold(scores, np.array([[True, False, False, True]])) == 0.0
+def test_with_a_negative_stroke_the_score_is_how_much_nearer_the_object_is():
+    view = striped_view()
+    prompt = fit_prompt(view, stroke_in(0), 3, seed=0, negative=stroke_in(4))
+    assert prompt.centroids.tolist() == [[1.0, 0.0, 0.0]]
+    assert prompt.negative_centroids.tolist() == [[0.0, 1.0, 0.0]]
+    # Distances to the negative less those to the positive: 1 - 0, 0.4 - 0.2, 0 - 1, 1 - 1.
+    expected = np.repeat([1.0, 0.2, -1.0, 0.0], 2)[:, None].repeat(5, axis=1)
+    np.testing.assert_allclose(score_map(view, prompt), expected, atol=1e-7)
+    squared = fit_prompt(view, stroke_in(0), 3, 0, "squared", stroke_in(4))
+    # Means over three channels: (2 - 0) / 3, (0.8 - 0.4) / 3, (0 - 2) / 3, (2 - 2) / 3.
+    expected = np.repeat([2.0, 0.4, -2.0, 0.0], 2)[:, None].repeat(5, axis=1) / 3
+    np.testing.assert_allclose(score_map(view, squared), expected, atol=1e-7)
 
 
-def test_a_prompt_view_without_the_object_is_refused():
-    with pytest.raises(ValueError, match="not in the prompt view"):
-        choose_threshold(np.zeros((2, 3)), np.zeros((2, 3), bool))
+def test_the_nearest_centroid_of_either_kind_counts():
+    view = striped_view()
+    prompt = fit_prompt(view, stroke_in(0, 6), 2, seed=0, negative=stroke_in(2, 4))
+    assert len(prompt.centroids) == len(prompt.negative_centroids) == 2
+    # Nearest negative: 0.2, 0, 0, 1; nearest positive: 0, 0.2, 1, 0.
+    expected = np.repeat([0.2, -0.2, -1.0, 1.0], 2)[:, None].repeat(5, axis=1)
+    np.testing.assert_allclose(score_map(view, prompt), expected, atol=1e-7)
 
 
-def test_scores_with_nan_are_refused():
-    with pytest.raises(ValueError, match="scores: expected finite values"):
-        choose_threshold(np.full((2, 3), np.nan), np.ones((2, 3), bool))
+def test_without_a_negative_stroke_there_is_no_negative_centroid():
+    assert fit_prompt(striped_view(), stroke_in(0), 3, 0).negative_centroids is None
+
+
+def test_centroids_match_those_of_another_k_means():
+    # Three far groups: every k-means that converges finds their means.
+    rng = np.random.default_rng(0)
+    means = np.eye(3) * 10
+    points = (means[:, None] + rng.normal(size=(3, 20, 3))).reshape(6, 10, 3)
+    prompt = fit_prompt(torch.from_numpy(points), np.ones((6, 10), bool), 3, 0, "squared")
+    groups = points.reshape(3, 20, 3).mean(axis=1)
+    order = prompt.centroids.argmax(dim=1).argsort()
+    np.testing.assert_allclose(prompt.centroids[order], groups)
+
+
+def test_an_empty_negative_stroke_is_refused():
+    with pytest.raises(ValueError, match="negative stroke: no pixel is set"):
+        fit_prompt(striped_view(), stroke_in(0), 3, 0, negative=stroke_in())
+
+
+def test_features_that_are_not_finite_under_a_stroke_are_refused():
+    view = striped_view().clone()
+    view[0, 2] = torch.nan
+    with pytest.raises(ValueError, match="features under the stroke: expected finite values"):
+        fit_prompt(view, stroke_in(0), 3, 0)
+    fit_prompt(view, stroke_in(1), 3, 0)

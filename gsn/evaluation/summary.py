@@ -1,0 +1,91 @@
+"""The tables of an evaluation: scores of all scenes, as means and as files."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gsn.atomic import complete_or_absent
+from gsn.evaluation.comparators import MODEL
+from gsn.evaluation.metrics.mask_table import MaskRow, summarise, write_rows
+from gsn.evaluation.metrics.mean_scores import mean_scores
+from gsn.evaluation.report.content import MethodScores
+from gsn.evaluation.scene_evaluation import SceneResult
+from gsn.evaluation.scene_pages import TEXT_PREFIX
+from gsn.evaluation.true_masks import Curve
+
+
+def summarise_results(results: Sequence[SceneResult]) -> MethodScores:
+    """Average over scenes, by method: every scene counts the same, whatever its number of views."""
+    methods = dict.fromkeys(method for result in results for method in result.means)
+    objects = summarise([row for result in results for row in result.rows])
+    texts = summarise([row for result in results for row in result.text_rows])
+    return {
+        method: mean_scores([result.means[method] for result in results if method in result.means])
+        | objects.get(method, {})
+        | {TEXT_PREFIX + name: value for name, value in texts.get(method, {}).items()}
+        for method in dict.fromkeys([*methods, *objects, *texts])
+    }
+
+
+def write_tables(folder: Path, results: Sequence[SceneResult]) -> None:
+    """Write all scores of an evaluation.
+
+    `metrics.json`: those of the model, means over scenes: what two runs are compared by.
+    `methods.json`: the same for every method, and for every scene under `scenes`.
+    `objects.csv`, `texts.csv`: one line for each object, view, prompt and method.
+    """
+    summary = summarise_results(results)
+    _write_json(folder / "metrics.json", summary.get(MODEL, {}))
+    scenes = {result.name: summarise_results([result]) for result in results}
+    _write_json(folder / "methods.json", {**summary, "scenes": scenes})
+    for name, rows in (("objects", _rows(results)), ("texts", _text_rows(results))):
+        write_rows(folder / f"{name}.csv", rows)
+
+
+def write_plots(folder: Path, results: Sequence[SceneResult]) -> None:
+    """Write what `dvc plots` draws: IoU of each method, precision against recall."""
+    summary = summarise_results(results)
+    lines = [
+        f"{method},{scores['iou']!r},{scores.get('iou_std', 0.0)!r}"
+        for method, scores in summary.items()
+        if "iou" in scores
+    ]
+    _write_lines(folder / "iou.csv", ["method,iou,iou_std", *lines])
+    for method, (recall, precision) in mean_curves(results).items():
+        points = [f"{r!r},{p!r}" for r, p in zip(recall.tolist(), precision.tolist(), strict=True)]
+        path = folder / "precision_recall" / f"{method}.csv"
+        _write_lines(path, ["recall,precision", *points])
+
+
+def mean_curves(results: Sequence[SceneResult]) -> dict[str, Curve]:
+    """Average the curves of objects and views within each scene, then over scenes."""
+    by_method: dict[str, list[Curve]] = {}
+    for result in results:
+        for method, curves in result.curves.items():
+            by_method.setdefault(method, []).append(_mean_curve(curves))
+    return {method: _mean_curve(curves) for method, curves in by_method.items()}
+
+
+def _mean_curve(curves: Sequence[Curve]) -> Curve:
+    recall = curves[0][0]  # the same grid for all
+    return recall, np.mean([precision for _, precision in curves], axis=0)
+
+
+def _rows(results: Sequence[SceneResult]) -> list[MaskRow]:
+    return [row for result in results for row in result.rows]
+
+
+def _text_rows(results: Sequence[SceneResult]) -> list[MaskRow]:
+    return [row for result in results for row in result.text_rows]
+
+
+def _write_json(path: Path, content: object) -> None:
+    with complete_or_absent(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    with complete_or_absent(path) as partial:
+        partial.write_text("\n".join(lines) + "\n")
