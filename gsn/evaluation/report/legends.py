@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from gsn.evaluation.report.marks import NEGATIVE, POSITIVE
+from gsn.evaluation.report.marks import FOUND, NEGATIVE, POSITIVE
 from gsn.evaluation.report.pictures import (
     DEPTH_COLOURS,
     FALSE_ALARM,
@@ -22,7 +22,8 @@ def picture_legend() -> str:
         "mask: "
         + _swatch(HIT, "hit")
         + _swatch(FALSE_ALARM, "false alarm")
-        + _swatch(MISS, "miss"),
+        + _swatch(MISS, "miss")
+        + _swatch(FOUND, "truth unknown"),
         _outline("true outline"),
         f"score map: low {_ramp(SCORE_COLOURS)} high " + _outline("threshold"),
         f"depth: far {_ramp(DEPTH_COLOURS)} near",
@@ -35,7 +36,7 @@ def prompt_legend() -> str:
     """Explain the strokes of prompts."""
     return _legend(
         _swatch(POSITIVE, "the object") + _swatch(NEGATIVE, "not the object"),
-        _outline("the whole object in this view, if known: the threshold is chosen by it"),
+        _outline("the whole object in this view, where it is known"),
     )
 
 

@@ -9,7 +9,6 @@ from gsn.checks import check_shape
 FloatArray = npt.NDArray[np.float64]
 
 N_RECALLS = 100  # 0.01, 0.02, ..., 1
-ROUNDING = 1e-9  # a recall of 3 / 10 has reached 0.3, whatever its last bit
 
 
 def precision_recall(
@@ -30,7 +29,8 @@ def precision_recall(
     if not truth.any():
         raise ValueError("truth: no pixel is set; without a true pixel there is no recall")
     precision, recall, _ = precision_recall_curve(truth.ravel(), scores.ravel())
-    # scikit-learn goes from low thresholds to high ones and adds the point (0, 1) of no threshold.
-    precision, recall = precision[-2::-1], recall[-2::-1]
+    # scikit-learn goes from low thresholds to high ones: here recall is to rise.
+    precision, recall = precision[::-1], recall[::-1]
+    # Both are quotients of whole numbers: a recall of 3 / 10 is 30 / 100 to the bit.
     grid = np.arange(1, N_RECALLS + 1) / N_RECALLS
-    return grid, precision[np.searchsorted(recall, grid - ROUNDING)].astype(np.float64)
+    return grid, precision[np.searchsorted(recall, grid)].astype(np.float64)

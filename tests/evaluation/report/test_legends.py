@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from gsn.evaluation.report.legends import picture_legend, prompt_legend
-from gsn.evaluation.report.marks import NEGATIVE, POSITIVE
+from gsn.evaluation.report.marks import FOUND, NEGATIVE, POSITIVE
 from gsn.evaluation.report.pictures import FALSE_ALARM, HIT, MISS, colour_scores
 
 
@@ -20,7 +20,12 @@ def ramps(html):
 
 
 def test_the_legend_shows_the_colours_of_masks():
-    assert swatches(picture_legend()) == {HIT: "hit", FALSE_ALARM: "false alarm", MISS: "miss"}
+    assert swatches(picture_legend()) == {
+        HIT: "hit",
+        FALSE_ALARM: "false alarm",
+        MISS: "miss",
+        FOUND: "truth unknown",
+    }
     assert swatches(prompt_legend()) == {POSITIVE: "the object", NEGATIVE: "not the object"}
 
 

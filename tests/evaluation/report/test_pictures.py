@@ -152,6 +152,7 @@ def test_scores_from_the_threshold_on_are_outlined_just_inside():
 
 def test_no_score_reaches_no_threshold():
     scores = np.full((5, 5), np.nan)
+    scores[2] = np.inf
     np.testing.assert_array_equal(colour_scores(scores, 0, 1, -9.0), np.full((5, 5, 3), 128))
 
 

@@ -51,7 +51,7 @@ def random_view(seed, height=8, width=10, channels=3):
     rgb = np.clip(
         0.5 + 0.5 * np.sin(angles[..., :3]) + 0.1 * rng.normal(size=(*rows.shape, 3)), 0, 1
     )
-    return features, rgb, rng.random((height, width)) < 0.04
+    return features, rgb, rng.random((height, width)) < 0.08
 
 
 def halves(width=12, edge=6):
