@@ -1,6 +1,7 @@
 """The report of a whole evaluation: tables, curves and scenes, ready to be written as a page."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gsn.evaluation.metrics.mask_table import Scores
 from gsn.evaluation.report.content import Curve, Report
@@ -40,7 +41,7 @@ def assemble_report(
         title=f"Views of {split} scenes",
         split=split,
         summary=summary,
-        scenes=[result.section for result in results],
+        scenes=[replace(one.section, means=summarise_results([one])) for one in results],
         facts=facts,
         curves=curves,
     )

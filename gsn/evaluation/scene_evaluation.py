@@ -33,7 +33,7 @@ class SceneResult:
     rows: list[MaskRow]  # of objects that pixels point at
     text_rows: list[MaskRow]  # of objects that texts name
     curves: dict[str, list[Curve]]  # precision against recall, by method
-    section: SceneSection
+    section: SceneSection  # of the page; its means are taken from the rest of this
 
 
 def evaluate_scene(
@@ -82,5 +82,5 @@ def evaluate_scene(
         film_orbit(film, renderer, renders, pages, task.n_frames, config.orbit)
     log.info("%s: %d views rendered, %d reused", scene.name, renders.n_made, renders.n_reused)
     means = {method: mean_scores(found) for method, found in of_views.items()}
-    section = pages.section(means, film.read_bytes() if task.n_frames else None)
+    section = pages.section(film.read_bytes() if task.n_frames else None)
     return SceneResult(scene.name, means, rows, text_rows, curves, section)

@@ -13,6 +13,7 @@ from gsn.evaluation.rendering import View
 from gsn.evaluation.report.content import MethodScores, Panel, SceneSection, ViewRow
 from gsn.evaluation.report.film import film_frame
 from gsn.evaluation.report.marks import draw_mask, draw_prompt
+from gsn.evaluation.report.outlines import drawing_scale
 from gsn.evaluation.report.pictures import (
     FeatureColours,
     Picture,
@@ -63,8 +64,8 @@ class ScenePages:
         write_png(self._folder / f"{result.name}.png", picture)
         self._rows.append(ViewRow(result.name, panels, view_scores(result)))
 
-    def section(self, means: MethodScores, film: bytes | None) -> SceneSection:
-        """Return what the page shows of the scene."""
+    def section(self, film: bytes | None) -> SceneSection:
+        """Return what the page shows of the scene, but for its means."""
         notes = []
         if not self._prompts:
             notes.append("No object is searched for: the scene has neither masks nor prompts.")
@@ -73,7 +74,7 @@ class ScenePages:
         prompts = [
             Panel(self._prompt_title(one), self._prompt_picture(one)) for one in self._prompts
         ]
-        return SceneSection(self._views.scene.name, self._rows, prompts, means, film, notes)
+        return SceneSection(self._views.scene.name, self._rows, prompts, film=film, notes=notes)
 
     def film_frame(self, view: View, label: str | None) -> Picture:
         """Draw colour, features and the mask of an object side by side."""
@@ -84,7 +85,7 @@ class ScenePages:
             features = self._colours(view.feature)
             if search in self._objects.segmenters:
                 found = self._objects.segmenters[search](view.feature, view.rgb).mask
-                mask = draw_mask(colour, found)
+                mask = draw_mask(colour, found, drawing_scale(*found.shape))
         return film_frame(colour, features, mask)
 
     def label_for_film(self) -> str | None:
@@ -121,15 +122,15 @@ class ScenePages:
         threshold = self._objects.segmenters[search].threshold
         low, high = self._score_range(search)
         predicted = found[search].mask
+        scale = drawing_scale(*predicted.shape)
         truth = self._truth.of(view, label)
-        shown = (
-            draw_mask(photo, predicted) if truth is None else overlay_mask(photo, predicted, truth)
-        )
-        title = label if truth is not None else f"{label} (truth unknown)"
-        return [
-            Panel(f"score: {label}", colour_scores(found[search].scores, low, high, threshold)),
-            Panel(title, shown, lossless=True),
-        ]
+        if truth is None:
+            drawn = draw_mask(photo, predicted, scale)
+            mask = Panel(f"{label} (truth unknown)", drawn, lossless=True)
+        else:
+            mask = Panel(label, overlay_mask(photo, predicted, truth, scale), lossless=True)
+        scores = colour_scores(found[search].scores, low, high, threshold, scale)
+        return [Panel(f"score: {label}", scores), mask]
 
     def _score_range(self, search: Search) -> tuple[float, float]:
         """Return the ends of the colours of score maps: those of the prompt's own view."""
@@ -145,7 +146,8 @@ class ScenePages:
 
     def _prompt_picture(self, prompt: PixelPrompt) -> Picture:
         photo = self._views.scene.images[self._numbers[prompt.view]].permute(1, 2, 0)
-        return draw_prompt(to_picture(photo.float() / 255), prompt)
+        scale = drawing_scale(*photo.shape[:2])
+        return draw_prompt(to_picture(photo.float() / 255), prompt, scale)
 
 
 def view_scores(result: ViewResult) -> MethodScores:

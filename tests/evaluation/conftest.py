@@ -75,9 +75,7 @@ def config():
         ),
         text=TextConfig(neutral=("things",), competing=True, temperature=10.0, threshold=0.5),
         consistency=ConsistencyConfig(max_points=50, depth_tolerance=0.5, pck_tolerance=0.1),
-        orbit=OrbitConfig(
-            frames=PerSplit(unseen=2, seen=0), pixel_stride=4, frames_per_second=8.0
-        ),
+        orbit=OrbitConfig(frames=PerSplit(unseen=2, seen=0), pixel_stride=4, frames_per_second=8.0),
     )
 
 
@@ -116,7 +114,9 @@ def make_prompt():
         stroke = np.zeros_like(whole)
         middle = slice(columns.min() + 2, columns.max() - 1)
         stroke[(rows.min() + rows.max()) // 2 - draw, middle] = True
-        return PixelPrompt(label, draw, view, **({"positive": stroke, "reference": whole} | changes))
+        return PixelPrompt(
+            label, draw, view, **({"positive": stroke, "reference": whole} | changes)
+        )
 
     return build
 

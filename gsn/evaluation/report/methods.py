@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-MODEL = "model"
-TEACHER = "teacher_on_photo"
+from gsn.evaluation.comparators import CARRIED, COLOUR, MEAN, MODEL, NEAREST, TEACHER
 
 
 @dataclass(frozen=True)
@@ -22,19 +21,19 @@ class MethodStyle:
 
 STYLES = {
     MODEL: MethodStyle("student", "#0072B2", (), "rendered by the model from source views alone"),
-    "carried_by_depth": MethodStyle(
+    CARRIED: MethodStyle(
         "carried by depth",
         "#009E73",
         (4.0, 1.5),
         "teacher features of source views, carried over by the rendered depth: no learned head",
     ),
-    "nearest_view": MethodStyle(
+    NEAREST: MethodStyle(
         "nearest view", "#E69F00", (1.5, 1.5), "the nearest source view, copied as it is"
     ),
-    "mean_view": MethodStyle(
+    MEAN: MethodStyle(
         "mean view", "#CC79A7", (5.0, 1.5, 1.0, 1.5), "the mean of the nearest source views"
     ),
-    "colour_only": MethodStyle(
+    COLOUR: MethodStyle(
         "colour only", "#D55E00", (3.0, 1.0), "rendered colours in place of features"
     ),
     TEACHER: MethodStyle(

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from html import escape
 from itertools import groupby
 
+from gsn.evaluation.comparators import MODEL
 from gsn.evaluation.report.columns import SPREAD, Column, columns_of
 from gsn.evaluation.report.content import MethodScores
-from gsn.evaluation.report.methods import MODEL, in_order, needs_photo, style_of
+from gsn.evaluation.report.methods import in_order, needs_photo, style_of
 
 VIEW_KEYS = ("psnr_db", "feature_cosine", "iou")  # what is said of a single view
 VIEW_HEADS = {"feature_cosine": "feature cosine"}  # where no group stands above the head

@@ -1,7 +1,7 @@
 """Where a score map is cut: rules that see the prompt view and nothing else.
 
 `best_iou`  the cut whose segment fits the prompt's reference mask best. A prompt without one (a
-            person drew strokes alone) falls to `otsu`; the log says so, once.
+            person drew strokes alone) falls to `log_otsu`; the log says so, once.
 `otsu`      Otsu's cut (IEEE Trans. SMC 1979): the two classes of scores differ most. No mask.
 `log_otsu`  Otsu's cut of log(best score - score): of an object that fills a small part of the view,
             Otsu's own cut is far too low, for it parts near background from far background.
@@ -28,7 +28,7 @@ Mask = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 ThresholdRule = Literal["best_iou", "otsu", "log_otsu"]
 
-WITHOUT_REFERENCE: ThresholdRule = "otsu"  # instead of `best_iou`
+WITHOUT_REFERENCE: ThresholdRule = "log_otsu"  # instead of `best_iou`
 CONSTANT_RANGE = 1e-9  # scores that differ by less differ by rounding
 LOG_FLOOR = 0.01  # of the range of scores, added to the gap of which the logarithm is taken
 

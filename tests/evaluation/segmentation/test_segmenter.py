@@ -179,10 +179,10 @@ def test_the_reference_is_read_by_best_iou_alone():
         assert (len(thresholds) == 1) == same
 
 
-def test_without_a_reference_best_iou_is_otsu():
+def test_without_a_reference_best_iou_is_log_otsu():
     view, prompt = view_of(MASK), prompt_of(reference=False)
     found = fit_segmenter(*view, prompt, config())
-    assert found.threshold == fit_segmenter(*view, prompt, config(threshold="otsu")).threshold
+    assert found.threshold == fit_segmenter(*view, prompt, config(threshold="log_otsu")).threshold
 
 
 def test_equal_settings_give_equal_segmenters_and_the_seed_counts():

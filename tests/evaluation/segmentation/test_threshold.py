@@ -116,14 +116,14 @@ def test_log_otsu_does_not_depend_on_scale_and_offset_of_scores():
     assert pick_threshold(3 * scores + 5, None, "log_otsu") == pytest.approx(3 * cut + 5)
 
 
-def test_without_a_reference_otsu_stands_in_for_best_iou_and_the_log_says_so_once(caplog):
+def test_without_a_reference_log_otsu_stands_in_for_best_iou_and_the_log_says_so_once(caplog):
     threshold._say_what_stands_in.cache_clear()
     scores, _ = two_humps()
     with caplog.at_level(logging.WARNING):
         cuts = {pick_threshold(scores, None, "best_iou", "cup in view 3") for _ in range(3)}
-    assert cuts == {pick_threshold(scores, None, "otsu")}
+    assert cuts == {pick_threshold(scores, None, "log_otsu")}
     assert [record.getMessage() for record in caplog.records] == [
-        "cup in view 3: no reference mask for 'best_iou': cut by 'otsu'"
+        "cup in view 3: no reference mask for 'best_iou': cut by 'log_otsu'"
     ]
     pick_threshold(scores, None, "best_iou", "jar in view 3")
     assert len(caplog.records) == 2

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from gsn.evaluation.report.precision_recall import precision_recall
+from gsn.evaluation.metrics.precision_recall import precision_recall
 
 
 def by_loop(scores, truth):
