@@ -16,7 +16,7 @@ STAGE_FILES = {name: ROOT / "pipeline" / f"{name}.py" for name in STAGES}
 
 # The rooms of gsn: each imports from lower floors, and within itself.
 FLOORS = [
-    {"checks", "atomic", "fingerprint", "threads"},
+    {"checks", "atomic", "fingerprint", "strict_yaml", "threads"},
     {"geometry"},
     {"captures", "teachers", "features"},
     {"model", "extraction"},

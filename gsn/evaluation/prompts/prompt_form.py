@@ -4,17 +4,15 @@ Keys that may be absent have a default here: a prompt file is no params.yaml, an
 means that nothing of the kind was drawn.
 """
 
-import json
-from dataclasses import fields, is_dataclass
 from pathlib import Path, PureWindowsPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from gsn.strict_yaml import parse_yaml, shown, validate
+
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-LONGEST_VALUE = 60  # characters of a wrong value that a message shows
 
 Text = Annotated[str, Field(pattern=r"\S")]
 # Bounds far beyond any photograph, so that a slip of the pen takes no memory.
@@ -124,51 +122,17 @@ def read_form(path: Path) -> PixelForm | TextForm:
         PromptError: The YAML is broken or repeats a key, a key is missing, unknown or wrong.
     """
     try:
-        entries = yaml.load(path.read_bytes(), _Loader)
-        # As JSON: there, and not from Python objects, strict types still take a list for a tuple.
-        text = json.dumps(entries, default=str)
-    except (yaml.YAMLError, ValueError, TypeError) as error:
-        raise PromptError(f"{path}: broken YAML: {' '.join(str(error).split())}") from error
+        entries = parse_yaml(path.read_bytes())
+    except ValueError as error:
+        raise PromptError(f"{path}: {error}") from error
     if not isinstance(entries, dict):
-        raise PromptError(f"{path}: expected keys `version: 1`, `object: ...`, got {_shown(text)}")
-    form = TextForm if "text" in entries else PixelForm
-    adapter: TypeAdapter[PixelForm | TextForm] = TypeAdapter(form)
+        raise PromptError(
+            f"{path}: expected keys `version: 1`, `object: ...`, got {shown(entries)}"
+        )
     try:
-        return adapter.validate_json(text)
-    except ValidationError as error:
-        faults = [_fault(fault, form) for fault in error.errors(include_url=False)]
-        kind = "text" if form is TextForm else "pixels"
-        raise PromptError(f"{path}: a prompt by {kind}: {'; '.join(faults)}") from error
-
-
-def _fault(fault: Any, form: type) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
-    """Say in a few words what pydantic found wrong with one key."""
-    key = ".".join(str(part) for part in fault["loc"])
-    where = f"key {key!r}: " if key else ""
-    if fault["type"] == "missing":
-        return f"key {key!r} is missing"
-    if fault["type"] == "unexpected_keyword_argument":
-        owner = form if len(fault["loc"]) == 1 else Marks
-        assert is_dataclass(owner)
-        return f"unknown key {key!r} (known: {', '.join(field.name for field in fields(owner))})"
-    if fault["type"] == "value_error":
-        return f"{where}{fault['ctx']['error']}"
-    expected = fault["msg"].replace("Input should", "expected to", 1)
-    hint = ": put it in quotes" if fault["type"] == "string_type" else ""
-    return f"{where}{expected}, got {_shown(repr(fault['input']))}{hint}"
-
-
-def _shown(value: str) -> str:
-    return value if len(value) <= LONGEST_VALUE else value[: LONGEST_VALUE - 3] + "..."
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as PyYAML reads it, but a key stands once in a mapping."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {twice[0]!r} stands twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
+        if "text" in entries:
+            return validate(entries, TextForm)
+        return validate(entries, PixelForm, Marks)
+    except ValueError as error:
+        kind = "text" if "text" in entries else "pixels"
+        raise PromptError(f"{path}: a prompt by {kind}: {error}") from error
