@@ -7,6 +7,7 @@ A scene that is there already, made from the same source, is kept; scenes not as
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -27,15 +28,17 @@ from pipeline.command import run_stage
 from pipeline.config import STRICT, ScenesConfig, load_section
 
 log = logging.getLogger(__name__)
+Source = Literal["synthetic", "folder"]
+SYNTHETIC_NAME = r"tabletop_\d+"
 
 
 @dataclass(frozen=True, config=STRICT)
 class FetchConfig:
     """Section `fetch` of params.yaml."""
 
-    source: Literal["synthetic", "folder"]
+    source: Source
     path: Path  # for `folder`: where the captures lie, one folder a scene
-    synthetic: SyntheticConfig  # for `synthetic`
+    synthetic: SyntheticConfig  # for `synthetic`, and for tabletop_<n> that a folder lacks
 
 
 def fetch(out: Path, scenes: list[str], cfg: FetchConfig) -> None:
@@ -55,10 +58,23 @@ def fetch(out: Path, scenes: list[str], cfg: FetchConfig) -> None:
     n_made = 0
     with logging_redirect_tqdm():
         for scene in tqdm(scenes, desc="fetch", unit="scene"):
-            n_made += BRING[cfg.source](scene, out / scene, cfg)
+            n_made += BRING[source_of(scene, cfg)](scene, out / scene, cfg)
     n_removed = _remove_all_but(out, scenes)
     kept = len(scenes) - n_made
     log.info("%d scenes made, %d kept, %d removed, in %s", n_made, kept, n_removed, out)
+
+
+def source_of(scene: str, cfg: FetchConfig) -> Source:
+    """Say where a scene comes from.
+
+    With `folder` the scenes of the default run are rendered all the same if the folder lacks them:
+    so a capture can be tested with a model that learnt from synthetic ones.
+    """
+    if cfg.source == "folder" and files_in_layout(cfg.path / scene):
+        return "folder"
+    if cfg.source == "synthetic" or re.fullmatch(SYNTHETIC_NAME, scene):
+        return "synthetic"
+    return "folder"
 
 
 def _render(scene: str, target: Path, cfg: FetchConfig) -> bool:
@@ -110,7 +126,8 @@ def _check_source(source: Path, out: Path, scenes: list[str]) -> None:
             f"{source}: lies in {out}, which this stage clears of scenes not asked for: keep your "
             "captures elsewhere and change fetch.path"
         )
-    missing = [scene for scene in scenes if not files_in_layout(source / scene)]
+    asked = [scene for scene in scenes if not re.fullmatch(SYNTHETIC_NAME, scene)]
+    missing = [scene for scene in asked if not files_in_layout(source / scene)]
     if missing:
         there = sorted(path.name for path in source.iterdir() if path.is_dir())
         raise ValueError(

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,22 @@ def test_a_changed_source_replaces_scenes_of_the_other_kind(rendered, captures, 
     fetch(raw, ["a"], synthetic())
     assert sorted(contents(raw)) == ["a/images/0.png", "a/source.json"]
     assert rendered == ["a", "a"]
+
+
+def test_captures_of_a_folder_and_rendered_scenes_go_together(rendered, captures, tmp_path):
+    fetch(tmp_path / "raw", ["tabletop_3", "a"], from_folder(captures))
+    assert rendered == ["tabletop_3"]
+    assert contents(tmp_path / "raw")["a/view_imgs.txt"] == b"a view_imgs.txt"
+    shutil.copytree(captures / "b", captures / "tabletop_3")
+    fetch(tmp_path / "raw", ["tabletop_3", "a"], from_folder(captures))
+    assert rendered == ["tabletop_3"]  # the folder has one of this name now
+    assert contents(tmp_path / "raw")["tabletop_3/view_imgs.txt"] == b"b view_imgs.txt"
+
+
+@pytest.mark.parametrize("name", ["tabletop", "tabletop_", "tabletop_1x", "fren"])
+def test_only_scenes_of_the_default_run_are_rendered_unasked(captures, tmp_path, name):
+    with pytest.raises(ValueError, match=f"no capture named {name};"):
+        fetch(tmp_path / "raw", [name], from_folder(captures))
 
 
 def test_a_rendered_scene_reads_as_a_capture(tmp_path):
