@@ -20,6 +20,7 @@ from gsn.training.optimiser import build_optimiser, set_rates
 from gsn.training.origin import Origin
 
 log = logging.getLogger(__name__)
+MOST_BATCHES = 10  # drawn for one step before it is given up
 Row = dict[str, float]
 OnRow = Callable[[int, Row], None]
 
@@ -42,18 +43,36 @@ class Trainer:
         torch.manual_seed(config.seed)  # dropout draws from the global generator
 
     def take_step(self) -> tuple[dict[str, Tensor], int]:
-        """Take one optimiser step; return the parts of the loss and the number of rays."""
+        """Take one optimiser step; return the parts of the loss and the number of rays.
+
+        A batch whose gradient is not finite is left out and another is drawn: Adam's running means
+        would never forget it.
+
+        Raises:
+            ValueError: Batch after batch has no finite gradient.
+        """
         set_rates(self.optimiser, self.config.optimiser, self.step)
-        batch = draw_batch(self.scenes, self.model, self.config.batch, self.generator)
-        with pick_autocast(batch.depths.device):
-            sources = batch.scene.encode(self.model, batch.source_views)
-            rendering = self.model(sources, batch.rays, batch.depths)
-            loss, parts = total_loss(rendering, batch.rgb, batch.feature, self.config.loss)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        self.step += 1
-        return parts, len(batch.rays)
+        for _ in range(MOST_BATCHES):
+            batch = draw_batch(self.scenes, self.model, self.config.batch, self.generator)
+            with pick_autocast(batch.depths.device):
+                sources = batch.scene.encode(self.model, batch.source_views)
+                rendering = self.model(sources, batch.rays, batch.depths)
+                loss, parts = total_loss(rendering, batch.rgb, batch.feature, self.config.loss)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            if torch.nn.utils.get_total_norm(gradients).isfinite():
+                self.optimiser.step()
+                self.step += 1
+                return parts, len(batch.rays)
+            log.warning(
+                "step %d: a batch of %s has no finite gradient; another is drawn",
+                *(self.step + 1, batch.scene.name),
+            )
+        raise ValueError(
+            f"step {self.step + 1}: {MOST_BATCHES} batches in a row had no finite gradient: the "
+            "weights have diverged. Lower the rates of the optimiser; the last checkpoint is sound"
+        )
 
     def snapshot(self) -> Checkpoint:
         """Gather everything that a later process needs to go on."""

@@ -1,4 +1,6 @@
+import itertools
 import logging
+import math
 import shutil
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 from gsn.model.checkpoint import load_checkpoint, load_stage_one
 from gsn.training.batches import draw_batch
 from gsn.training.loop import Trainer, train
+from gsn.training.losses import total_loss
 from gsn.training.origin import Origin
 
 SMALL = {"depth": 1, "samples": 4, "dropout": 0.1}
@@ -204,3 +207,49 @@ def test_stage_one_goes_into_stage_two_with_a_fresh_head_and_optimiser(
     for key, value in weights(trainer).items():
         expected = fresh_head.get(key.removeprefix("feature_head."), first.weights.get(key))
         assert torch.equal(value, expected), key
+
+
+@pytest.fixture
+def spoil_losses(monkeypatch):
+    """Return what makes the loss of batches with these numbers (from 0) no number."""
+
+    def spoil(is_spoilt):
+        drawn = itertools.count()
+
+        def loss(*args):
+            value, parts = total_loss(*args)
+            return (value * torch.nan if is_spoilt(next(drawn)) else value), parts
+
+        monkeypatch.setattr("gsn.training.loop.total_loss", loss)
+
+    return spoil
+
+
+def test_a_batch_without_a_finite_gradient_is_left_out(run, tmp_path, caplog, spoil_losses):
+    spoil_losses(lambda number: number == 2)
+    trainer, rows, _ = run(tmp_path / "model.pt")
+    assert trainer.step == trainer.config.max_steps
+    assert all(weight.isfinite().all() for weight in weights(trainer).values())
+    assert all(math.isfinite(value) for row in rows.values() for value in row.values())
+    assert "step 3: a batch of " in caplog.text
+
+
+def test_weights_that_have_diverged_stop_the_run_and_keep_the_checkpoint(
+    run, tmp_path, spoil_losses
+):
+    spoil_losses(lambda number: number >= 4)
+    with pytest.raises(ValueError, match=r"step 5: 10 batches in a row had no finite gradient"):
+        run(tmp_path / "model.pt", checkpoint_every=2, log_every=2)
+    found = load_checkpoint(tmp_path / "model.pt")
+    assert found.step == 4
+    assert all(weight.isfinite().all() for weight in found.weights.values())
+
+
+def test_a_run_that_learnt_from_a_scene_to_stay_unseen_does_not_go_on(
+    make_scene, make_model, make_training, stage_one, tmp_path
+):
+    path = tmp_path / "model.pt"
+    shutil.copy(stage_one[2], path)
+    trainer = Trainer(make_model(None, **SMALL), [make_scene()], make_training(max_steps=9), ORIGIN)
+    with pytest.raises(ValueError, match=r"model\.pt: has learnt from attic, one, which must"):
+        train(trainer, path, lambda *_: None, unseen=["one", "attic", "loft"])
