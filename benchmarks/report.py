@@ -4,25 +4,19 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
+
+from pipeline.provenance import processor_name
 
 
 def machine(device: torch.device) -> str:
     """Describe what the numbers were measured on."""
-    parts = [f"{os.cpu_count()} cores of {_processor()}", f"Python {platform.python_version()}"]
+    parts = [f"{os.cpu_count()} cores of {processor_name()}", f"Python {platform.python_version()}"]
     parts.append(f"torch {torch.__version__} with {torch.get_num_threads()} threads")
     if device.type == "cuda":
         parts.insert(0, torch.cuda.get_device_name(device))
     return ", ".join(parts)
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def seconds(work: Callable[[], object], device: torch.device, repeats: int) -> float:

@@ -29,10 +29,10 @@ def describe_machine(device: torch.device) -> str:
     """Name the GPU, or the processor and how many threads work on it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_processor()}, {torch.get_num_threads()} threads"
+    return f"{processor_name()}, {torch.get_num_threads()} threads"
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """Return the name of the processor as Linux tells it, else as Python does."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
