@@ -66,6 +66,9 @@ class TextSearch:
         self._texts: dict[str, list[str]] = {}  # by label; each of them is a draw
         for prompt in prompts:
             self._texts.setdefault(prompt.label, []).append(prompt.text)
+        for label, texts in self._texts.items():
+            for text in texts:
+                segmenter.contrast(text, [label, *texts])  # refused before anything is rendered
 
     def find(self, views: dict[str, View]) -> Found:
         """Search a view, given by method; colours have no words."""

@@ -14,6 +14,7 @@ from gsn.evaluation.report.film import write_film
 from gsn.evaluation.report.pictures import Picture
 from gsn.evaluation.scene_pages import ScenePages
 from gsn.evaluation.spiral import spiral
+from gsn.fingerprint import sha256_of_array
 
 
 def film_orbit(
@@ -33,8 +34,9 @@ def film_orbit(
     def frames() -> Iterator[Picture]:
         for number in tqdm(range(len(cameras)), desc="orbit", unit="frame", leave=False):
             camera = cameras[torch.tensor([number])]
-            # The name tells paths of other lengths and strides apart: the fingerprint does not.
-            name = f"orbit {number} of {n_frames}, stride {config.pixel_stride}"
+            # The fingerprint knows the cameras of photos, but neither this one nor the stride.
+            pose = sha256_of_array(camera.cam_to_world.cpu().numpy())[:12]
+            name = f"orbit {number} of {n_frames}, stride {config.pixel_stride}, pose {pose}"
             view = renders.get(name, partial(renderer.camera, camera, config.pixel_stride))
             yield pages.film_frame(view, label)
 

@@ -27,7 +27,7 @@ from gsn.model.scene import Scene
 
 
 def fingerprint_renders(model_sha256: str, scene: Scene, config: RenderConfig) -> str:
-    """Hash what decides the renders of a scene: weights, photos, cameras, teacher maps, code.
+    """Hash what decides the renders of a scene: weights, views, cameras, teacher maps, code.
 
     The number of rays at a time and the device do not count.
 
@@ -51,6 +51,8 @@ def fingerprint_renders(model_sha256: str, scene: Scene, config: RenderConfig) -
             "scene": {
                 name: sha256_of_array(value.cpu().numpy()) for name, value in tensors.items()
             },
+            # Renders are found by the names of views: another photo may carry one of them now.
+            "view_names": list(scene.view_names),
             "source_views": config.source_views,
             "pixel_stride": config.pixel_stride,
             "code": sha256_of_code(gsn.geometry, gsn.model, gsn.evaluation.rendering),

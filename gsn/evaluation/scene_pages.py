@@ -67,7 +67,9 @@ class ScenePages:
     def section(self, film: bytes | None) -> SceneSection:
         """Return what the page shows of the scene, but for its means."""
         notes = []
-        if not self._prompts:
+        if not self._prompts and self._truth.masks:
+            notes.append("No stroke is drawn: no mask of a source view shows an object.")
+        elif not self._prompts:
             notes.append("No object is searched for: the scene has neither masks nor prompts.")
         elif not self._truth.masks:
             notes.append("Without masks nothing tells whether the objects found are right.")

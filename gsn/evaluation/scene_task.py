@@ -92,4 +92,9 @@ def _text_search(
         if names(text, label)
     ]
     log.info("%s: texts name %d objects", pack.name, len({one.label for one in [*texts, *found]}))
-    return TextSearch([*texts, *found], TextSegmenter(query, config.text))
+    if not (texts or found):
+        return None
+    try:
+        return TextSearch([*texts, *found], TextSegmenter(query, config.text))
+    except ValueError as error:
+        raise ValueError(f"{pack.name}: {error}") from error

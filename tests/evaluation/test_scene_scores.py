@@ -226,7 +226,14 @@ def test_a_better_picture_has_a_better_score(scorer_of, make_model, make_views, 
 
 @pytest.mark.parametrize(
     ("limit", "expected"),
-    [(0, [1, 2, 4, 6, 7]), (9, [1, 2, 4, 6, 7]), (3, [1, 4, 7]), (2, [1, 7]), (1, [1])],
+    [
+        (0, [1, 2, 4, 6, 7]),
+        (9, [1, 2, 4, 6, 7]),
+        (4, [1, 2, 6, 7]),  # places 0, 1.3, 2.7, 4
+        (3, [1, 4, 7]),
+        (2, [1, 7]),
+        (1, [1]),
+    ],
 )
 def test_some_of_the_held_out_views_are_picked_evenly(limit, expected):
     held_out = [view in (1, 2, 4, 6, 7) for view in range(8)]

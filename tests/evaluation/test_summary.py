@@ -172,13 +172,13 @@ def test_curves_are_averaged_within_scenes_and_then_over_scenes(results):
 
 
 def test_plots_hold_the_iou_with_its_spread_and_the_curves(results, tmp_path):
-    write_plots(tmp_path, results)
-    lines = {line["method"]: line for line in read_csv(tmp_path / "iou.csv")}
+    write_plots(tmp_path / "plots", results)
+    lines = {line["method"]: line for line in read_csv(tmp_path / "plots" / "iou.csv")}
     assert set(lines) == {"model", "colour_only"}
     assert float(lines["model"]["iou"]) == pytest.approx(sum(DRAWS) / 2)
     assert float(lines["model"]["iou_std"]) == pytest.approx(statistics.stdev(DRAWS))
     assert float(lines["colour_only"]["iou_std"]) == 0
-    curves = tmp_path / "precision_recall"
+    curves = tmp_path / "plots" / "precision_recall"
     assert {path.name for path in curves.iterdir()} == {"model.csv", "colour_only.csv"}
     points = [
         (float(line["recall"]), float(line["precision"]))

@@ -250,7 +250,7 @@ def test_prompt_files_of_a_scene_without_masks_are_searched_for(run, quick, tmp_
     run(tmp_path / "out", ["cellar"], cfg=quick, raw=tmp_path / "raw")
     assert objects_of(tmp_path / "out") == []
     assert "lamp (truth unknown)" in (tmp_path / "out" / "index.html").read_text()
-    assert (tmp_path / "out" / "prompts" / "cellar" / "object_1_0.yaml").is_file()
+    assert len(list((tmp_path / "out" / "prompts" / "cellar").glob("*.yaml"))) == 1
 
 
 def test_masks_of_held_out_views_change_scores_and_nothing_else(run, report, make_scene, tmp_path):

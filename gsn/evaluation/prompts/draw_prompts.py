@@ -1,7 +1,7 @@
 """Prompts where a scene has only masks: strokes drawn in the objects of its source views."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ def draw_prompts(
     labels: Sequence[str],  # k + 1 in a mask is an object called labels[k]
     seeds: Sequence[int],
     width_px: int,
+    asked: Collection[str] = (),  # labels that need no stroke; their pixels are not in the masks
 ) -> list[PixelPrompt]:
     """Draw a stroke for each object that any of these views shows and each seed.
 
@@ -47,7 +48,7 @@ def draw_prompts(
             )
             for draw, seed in enumerate(seeds)
         ]
-    _report(views, view_names, labels)
+    _report(views, view_names, [label for label in labels if label not in asked])
     return prompts
 
 

@@ -1,6 +1,7 @@
 """The pixels that a prompt file marks: drawn at the size of its image, resized to working size."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from gsn.captures.decode import decode_stored
 from gsn.captures.images import Size
 from gsn.evaluation.prompts.prompt_form import Marks, PixelForm, PromptError
 from gsn.evaluation.prompts.rasterise import (
+    area_pixels,
     draw_lines,
     draw_points,
     draw_rectangle,
@@ -52,7 +54,7 @@ def masks_of_form(
             f"pictures, which have {size[1]}×{size[0]}: give width and height of the whole image "
             "that the prompt was made on"
         )
-    whole = _read_png(path, form.reference, full) if form.reference else None
+    whole = _read_png(path, form.reference, full, area_pixels) if form.reference else None
     positive = _mark(path, "positive", form.positive, full) if form.positive else None
     negative = _mark(path, "negative", form.negative, full) if form.negative else None
     if positive is not None and whole is not None and not (positive & whole).any():
@@ -109,7 +111,7 @@ def _mark(path: Path, key: str, marks: Marks, size: Size) -> Mask:  # (H, W)
     if marks.rectangle is not None:
         marked |= draw_rectangle(marks.rectangle, size)
     for name in marks.strokes:
-        marked |= _read_png(path, name, size)
+        marked |= _read_png(path, name, size, marked_pixels)
     outside = [point for point in marks.corners if not is_inside(point, size)]
     image = f"the image of {size[1]}×{size[0]} pixels"
     if not marked.any():
@@ -126,7 +128,9 @@ def _mark(path: Path, key: str, marks: Marks, size: Size) -> Mask:  # (H, W)
     return marked
 
 
-def _read_png(path: Path, name: str, size: Size) -> Mask:  # (H, W)
+def _read_png(
+    path: Path, name: str, size: Size, marks: Callable[[npt.NDArray[np.generic]], Mask]
+) -> Mask:  # (H, W)
     """Read what is drawn in a picture that a prompt file names."""
     png = path.parent / name
     if not png.is_file():
@@ -137,7 +141,7 @@ def _read_png(path: Path, name: str, size: Size) -> Mask:  # (H, W)
             f"{png}: {picture.shape[1]}×{picture.shape[0]} pixels, expected {size[1]}×{size[0]} as "
             f"'image_size_px' of {path.name} says: draw at that size, or correct the key"
         )
-    marked = marked_pixels(picture)
+    marked = marks(picture)
     if not marked.any():
         raise PromptError(
             f"{png}: nothing is drawn, expected pixels that are not transparent, or not black "

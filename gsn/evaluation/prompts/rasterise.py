@@ -91,6 +91,16 @@ def marked_pixels(picture: npt.NDArray[np.generic]) -> Mask:  # (H, W)
     return np.asarray((picture != 0).any(axis=-1))
 
 
+def area_pixels(picture: npt.NDArray[np.generic]) -> Mask:  # (H, W)
+    """Tell an area from its ground as masks of a capture are told: by more than half of a pixel.
+
+    A soft border of a stroke belongs to it, that of an area is cut in the middle.
+    """
+    if picture.ndim == 3:
+        picture = picture[..., 3] if picture.shape[2] == 4 else picture.max(axis=-1)
+    return np.asarray(picture > picture.max() / 2) if picture.any() else marked_pixels(picture)
+
+
 def resize_strokes(
     mask: Mask,  # (h, w)
     size: Size,

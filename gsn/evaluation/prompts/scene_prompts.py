@@ -55,5 +55,7 @@ def gather_prompts(
     pointed_at = {prompt.label for prompt in pixels}
     done = [value for value, label in enumerate(labels, start=1) if label in pointed_at]
     rest = {view: np.where(np.isin(mask, done), 0, mask) for view, mask in source_masks.items()}
-    drawn = draw_prompts(rest, view_names, labels, strokes.seeds, strokes.width_px)
+    drawn = draw_prompts(
+        rest, view_names, labels, strokes.seeds, strokes.width_px, asked=pointed_at
+    )
     return pixels + drawn, texts
