@@ -66,6 +66,7 @@ def distill(
         start={"model": sha256_of_file(start), "targets": targets_of.sha256},
         basis_sha256=targets_of.basis_sha256,
         earlier_scenes=first.train_scenes,
+        earlier_photographs=first.photographs,
     )
     train(Trainer(model.to(device), scenes, cfg.training, origin), out, on_row, unseen)
 
@@ -82,8 +83,9 @@ def main(
     """Train stage II."""
     cfg = load_section(params, "distill", DistillConfig)
     scenes = load_section(params, "scenes", ScenesConfig)
-    learnt_from = [*scenes.train, *load_checkpoint(start).train_scenes]
-    check_no_leakage(prepared, scenes.test, learnt_from)
+    first = load_checkpoint(start)
+    learnt_from = [*scenes.train, *first.train_scenes]
+    check_no_leakage(prepared, scenes.test, learnt_from, first.photographs)
     packs = [prepared / f"{name}.h5" for name in scenes.train]
     with Curves(curves) as points:
         distill(packs, targets, start, out, cfg, pick_device(device), points.add, scenes.test)

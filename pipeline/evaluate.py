@@ -146,7 +146,8 @@ def describe(checkpoint: Checkpoint, cfg: EvaluateConfig) -> list[tuple[str, str
         ("commit", describe_commit()),
         ("model", f"{checkpoint.step} steps of its last stage"),
         ("trained on", ", ".join(checkpoint.train_scenes)),
-        ("rendered from", f"{cfg.source_views} source views, every {cfg.pixel_stride}. pixel"),
+        ("source views", f"{cfg.source_views} for each rendered view"),
+        ("pixels", f"1 in {cfg.pixel_stride} of each row and column"),
         ("seeds of strokes", ", ".join(map(str, cfg.strokes.seeds))),
         ("clusters", f"{segmentation.n_clusters}, {segmentation.distance} distance"),
         ("threshold", f"{segmentation.threshold}, in the prompt's own view"),
@@ -168,7 +169,8 @@ def main(
     """Score the model on held-out views."""
     cfg = load_section(params, "evaluate", EvaluateConfig)
     scenes = load_section(params, "scenes", ScenesConfig)
-    check_no_leakage(prepared, scenes.test, load_checkpoint(model).train_scenes)
+    learnt = load_checkpoint(model)
+    check_no_leakage(prepared, scenes.test, learnt.train_scenes, learnt.photographs)
     names = {"unseen": scenes.test, "seen": scenes.train}[split]
     folders = Folders(raw, prepared, targets, renders, out)
     evaluate(names, model, folders, cfg, split, pick_device(device))

@@ -29,7 +29,8 @@ def describe_machine(device: torch.device) -> str:
     """Name the GPU, or the processor and how many threads work on it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{processor_name()}, {torch.get_num_threads()} threads"
+    n_threads = torch.get_num_threads()
+    return f"{processor_name()}, {n_threads} thread{'s' if n_threads > 1 else ''}"
 
 
 def processor_name() -> str:

@@ -84,6 +84,8 @@ def _text_search(
             )
         return None
     asked = {prompt.label for prompt in texts}
+    if unknown := sorted(asked - set(pack.labels)):
+        log.warning("%s: no mask shows %s: no score of texts", pack.name, ", ".join(unknown))
     found = [
         TextPrompt(label, text)
         for label in dict.fromkeys(pack.labels)

@@ -30,6 +30,7 @@ class Checkpoint:
     feature_channels: int | None = None  # None: stage I, without a feature head
     basis_sha256: dict[str, str] = field(default_factory=dict)  # of the targets, by file name
     training: dict[str, Any] = field(default_factory=dict)
+    photographs: dict[str, list[str]] = field(default_factory=dict)  # hashes, by training scene
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all; equal content gives equal bytes."""

@@ -95,6 +95,7 @@ class Trainer:
             feature_channels=self.model.feature_channels,
             basis_sha256=self.origin.basis_sha256,
             training=training,
+            photographs=self.origin.photographs,
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:

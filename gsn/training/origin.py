@@ -7,6 +7,7 @@ from pathlib import Path
 import gsn.geometry
 import gsn.model
 import gsn.training
+from gsn.captures.pack import open_pack
 from gsn.fingerprint import sha256_of_code, sha256_of_file, sha256_of_settings
 from gsn.training.config import TrainingConfig
 
@@ -18,6 +19,7 @@ class Origin:
     fingerprint: str  # settings less the number of steps, data, initial weights, code
     basis_sha256: dict[str, str] = field(default_factory=dict)  # by file name, of the targets
     earlier_scenes: list[str] = field(default_factory=list)  # that the initial weights have seen
+    photographs: dict[str, list[str]] = field(default_factory=dict)  # hashes, by scene seen so far
 
     @staticmethod
     def describe(
@@ -26,6 +28,7 @@ class Origin:
         start: Mapping[str, object],
         basis_sha256: Mapping[str, str] | None = None,
         earlier_scenes: list[str] | None = None,
+        earlier_photographs: Mapping[str, list[str]] | None = None,
     ) -> "Origin":
         """Hash all that a run depends on.
 
@@ -38,6 +41,7 @@ class Origin:
             start: Whatever else decides the result: model settings, initial weights, targets.
             basis_sha256: PCA bases of the targets.
             earlier_scenes: Scenes the initial weights were trained on.
+            earlier_photographs: Hashes of their photographs, by scene.
         """
         settings = {
             "training": asdict(training) | {"max_steps": None},
@@ -47,5 +51,13 @@ class Origin:
             "code": sha256_of_code(gsn.geometry, gsn.model, gsn.training),
         }
         return Origin(
-            sha256_of_settings(settings), dict(basis_sha256 or {}), list(earlier_scenes or [])
+            sha256_of_settings(settings),
+            dict(basis_sha256 or {}),
+            list(earlier_scenes or []),
+            {**(earlier_photographs or {}), **{pack.stem: _photographs(pack) for pack in packs}},
         )
+
+
+def _photographs(path: Path) -> list[str]:
+    with open_pack(path) as pack:
+        return sorted(pack.image_sha256)

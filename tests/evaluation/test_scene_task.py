@@ -124,7 +124,7 @@ def test_without_masks_and_prompt_files_nothing_is_searched_for(task_of, make_qu
     task = task_of({})
     assert (task.prompts, task.texts, task.truth.masks) == ([], None, {})
     # Embedded texts that name no object are contrast alone.
-    assert found_by_texts(task_of({}, make_query())) == {}
+    assert task_of({}, make_query()).texts is None
 
 
 def test_without_masks_prompt_files_say_what_to_search_for(
@@ -174,6 +174,14 @@ def test_a_text_of_a_prompt_file_stands_in_for_the_embedded_ones(
         Search("model", "cup", 0): [False, False, False, True],
         Search("model", "jar", 0): [False, False, True, False],
     }
+
+
+def test_a_text_that_is_not_embedded_stops_the_run_with_the_name_of_the_scene(
+    task_of, write_prompt_file, tmp_path, make_query
+):
+    write_prompt_file(tmp_path / "prompts", "t", "cup", text="a mug")
+    with pytest.raises(ValueError, match=r"^room: not among the embedded prompts: 'a mug'"):
+        task_of({}, make_query())
 
 
 def test_an_object_of_two_values_is_asked_for_once(task_of, room_mask, make_query):

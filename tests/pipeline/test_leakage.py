@@ -52,5 +52,13 @@ def test_a_capture_under_a_second_name_stops_the_run(prepared):
         check_no_leakage(prepared, ["fern", "copy"], ["trex", "horns"])
 
 
+def test_a_checkpoint_remembers_photographs_whose_pack_is_gone(prepared):
+    with pytest.raises(
+        ValueError, match=r"1 photographs of the test scene 'fern' are .* forgotten"
+    ):
+        check_no_leakage(prepared, ["fern"], ["forgotten"], {"forgotten": ["x", "f2"]})
+    check_no_leakage(prepared, ["fern"], ["forgotten"], {"forgotten": ["x", "y"]})
+
+
 def test_learnt_scenes_whose_packs_are_gone_are_compared_by_name_alone(prepared):
     check_no_leakage(prepared, ["fern"], ["forgotten"])

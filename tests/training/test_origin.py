@@ -1,16 +1,35 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from gsn.captures.capture import Capture
+from gsn.captures.pack import write_pack
 from gsn.training import losses
 from gsn.training.origin import Origin
+
+
+def write(path, photographs):
+    """A pack of photographs that are told apart by their hashes alone."""
+    n_views = len(photographs)
+    capture = Capture(
+        name=path.stem,
+        view_names=tuple(f"view_{i}" for i in range(n_views)),
+        image_sha256=tuple(photographs),
+        images=np.zeros((n_views, 4, 5, 3), np.uint8),
+        intrinsics=np.tile(np.eye(3), (n_views, 1, 1)),
+        cam_to_world=np.tile(np.eye(4), (n_views, 1, 1)),
+        near=1.0,
+        far=2.0,
+    )
+    write_pack(path, capture, np.zeros(n_views, bool))
 
 
 @pytest.fixture
 def packs(tmp_path):
     paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
     for path in paths:
-        path.write_bytes(path.stem.encode())
+        write(path, [f"{path.stem}2", f"{path.stem}1"])
     return paths
 
 
@@ -33,7 +52,7 @@ def test_data_and_start_make_another_run(make_training, packs):
         Origin.describe(training, packs, {"model": "x"}).fingerprint,
         Origin.describe(training, packs, {"model": "y"}).fingerprint,
     ]
-    packs[1].write_bytes(b"other photographs")
+    write(packs[1], ["b3"])
     found.append(Origin.describe(training, packs, {}).fingerprint)
     assert len(set(found)) == 5
 
@@ -69,3 +88,10 @@ def test_what_the_initial_weights_have_seen_is_kept_but_names_no_other_run(make_
     assert (told.basis_sha256, told.earlier_scenes) == ({"basis.npz": "b"}, ["attic"])
     assert (plain.basis_sha256, plain.earlier_scenes) == ({}, [])
     assert replace(told, basis_sha256={}, earlier_scenes=[]) == plain
+
+
+def test_photographs_of_all_scenes_seen_so_far_are_remembered(make_training, packs):
+    first = Origin.describe(make_training(), packs[:1], {})
+    assert first.photographs == {"a": ["a1", "a2"]}
+    second = Origin.describe(make_training(), packs[1:], {}, earlier_photographs=first.photographs)
+    assert second.photographs == {"a": ["a1", "a2"], "b": ["b1", "b2"]}

@@ -1,6 +1,7 @@
 """All prompts of one scene: those of files beside it, and strokes drawn where it has only masks."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from gsn.captures.images import Size
-from gsn.evaluation.prompts.draw_prompts import draw_prompts
+from gsn.evaluation.prompts.draw_prompts import draw_prompts, object_mask
 from gsn.evaluation.prompts.prompt import PixelPrompt, TextPrompt
 from gsn.evaluation.prompts.prompt_file import read_prompts
 
@@ -21,6 +22,12 @@ class StrokeConfig:
 
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]  # one stroke for each
     width_px: PositiveInt
+
+    def __post_init__(self) -> None:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(
+                f"seeds {list(self.seeds)}: expected each once: equal strokes would hide the spread"
+            )
 
 
 def gather_prompts(
@@ -33,6 +40,9 @@ def gather_prompts(
     strokes: StrokeConfig,
 ) -> tuple[list[PixelPrompt], list[TextPrompt]]:
     """Read the prompts of a scene; an object that no file points at gets strokes from its mask.
+
+    A prompt of a file without a reference gets the mask of its own view for one, where there is
+    one: so thresholds of prompts by hand and of drawn ones are found alike.
 
     Args:
         folder: Of prompt files; it need not exist.
@@ -50,7 +60,12 @@ def gather_prompts(
     if wrong := [view_names[view] for view in source_masks if held_out[view]]:
         raise ValueError(f"source_masks: expected masks of source views, got held-out {wrong}")
     found = read_prompts(folder, view_names, held_out, size)
-    pixels = [prompt for prompt in found if isinstance(prompt, PixelPrompt)]
+    known = {view_names[view]: mask for view, mask in source_masks.items()}
+    pixels = [
+        _with_reference(prompt, known.get(prompt.view), labels)
+        for prompt in found
+        if isinstance(prompt, PixelPrompt)
+    ]
     texts = [prompt for prompt in found if isinstance(prompt, TextPrompt)]
     pointed_at = {prompt.label for prompt in pixels}
     done = [value for value, label in enumerate(labels, start=1) if label in pointed_at]
@@ -59,3 +74,12 @@ def gather_prompts(
         rest, view_names, labels, strokes.seeds, strokes.width_px, asked=pointed_at
     )
     return pixels + drawn, texts
+
+
+def _with_reference(
+    prompt: PixelPrompt, mask: npt.NDArray[np.uint8] | None, labels: Sequence[str]
+) -> PixelPrompt:
+    if mask is None or prompt.reference is not None:
+        return prompt
+    whole = object_mask(mask, labels, prompt.label)
+    return replace(prompt, reference=whole) if whole.any() else prompt

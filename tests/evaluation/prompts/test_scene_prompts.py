@@ -1,3 +1,5 @@
+import logging
+
 import numpy as np
 import pytest
 
@@ -59,11 +61,31 @@ def test_an_object_that_a_file_points_at_gets_no_stroke_and_others_do(gather, wr
         *(("cup", 0, "v2"), ("cup", 1, "v1")),
         *(("jar", 0, "v1"), ("jar", 1, "v1")),
     ]
-    # The mask of the scene is no reference of a prompt by hand; that of its file is.
-    assert pixels[0].reference is None
+    # A prompt by hand has the reference of its file, or else the mask of its own view.
+    np.testing.assert_array_equal(pixels[0].reference, room_mask == 1)
     np.testing.assert_array_equal(pixels[1].reference, room_mask == 1)
     assert pixels[0].positive.sum() == 16
     np.testing.assert_array_equal(pixels[2].reference, room_mask == 2)
+
+
+def test_a_prompt_in_a_view_without_mask_has_no_reference(gather, write, room_mask):
+    write("one", "cup", view="v2")
+    write("two", "lid", view="v1")
+    pixels, _ = gather({1: room_mask})
+    assert [prompt.reference for prompt in pixels[:2]] == [None, None]
+
+
+def test_equal_seeds_are_refused():
+    with pytest.raises(ValueError, match=r"seeds \[0, 1, 0\]: expected each once"):
+        StrokeConfig(seeds=(0, 1, 0), width_px=3)
+
+
+def test_what_a_file_points_at_is_not_told_to_be_without_prompt(gather, write, room_mask, caplog):
+    write("one", "cup")
+    with caplog.at_level(logging.INFO):
+        gather({1: np.where(room_mask == 1, 1, 0).astype(np.uint8)}, ("cup", "jar"))
+    assert "no stroke for jar: no source view shows it" in caplog.text
+    assert "cup" not in caplog.text
 
 
 def test_words_for_an_object_do_not_take_its_strokes(gather, write, room_mask):
