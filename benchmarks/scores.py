@@ -67,6 +67,7 @@ def main(
     """Print means over scenes, then the main scores of every scene."""
     content: dict[str, Any] = json.loads(methods.read_text(encoding="utf-8"))
     scenes = content.pop("scenes")
+    content.pop("objects", None)  # too many to print
     parts = [methods_table(content)]
     for key in ("psnr_db", "feature_cosine", "iou", "average_precision"):
         if any(key in scores for of_scene in scenes.values() for scores in of_scene.values()):

@@ -12,7 +12,7 @@ from gsn.evaluation.report.curves import (
     training_figure,
 )
 from gsn.evaluation.scene_evaluation import SceneResult
-from gsn.evaluation.summary import mean_curves, summarise_results
+from gsn.evaluation.summary import mean_curves, objects_of, summarise_results
 
 TRAINING_CURVES = {"psnr_db": "PSNR of training rays, dB", "feature_cosine": "feature cosine"}
 
@@ -39,9 +39,11 @@ def assemble_report(
             curves.append(Curve(f"Training: {quantity}", training_figure(quantity, [series])))
     return Report(
         title=f"Views of {split} scenes",
-        split=split,
         summary=summary,
-        scenes=[replace(one.section, means=summarise_results([one])) for one in results],
+        scenes=[
+            replace(one.section, means=summarise_results([one]), objects=objects_of(one))
+            for one in results
+        ],
         facts=facts,
         curves=curves,
     )

@@ -13,7 +13,7 @@ from gsn.evaluation.rendering import View
 from gsn.evaluation.report.content import MethodScores, Panel, SceneSection, ViewRow
 from gsn.evaluation.report.film import film_frame
 from gsn.evaluation.report.marks import draw_mask, draw_prompt
-from gsn.evaluation.report.outlines import drawing_scale
+from gsn.evaluation.report.outlines import drawing_scale, enlarge, enlarge_smoothly
 from gsn.evaluation.report.pictures import (
     FeatureColours,
     Picture,
@@ -80,25 +80,24 @@ class ScenePages:
 
     def film_frame(self, view: View, label: str | None) -> Picture:
         """Draw colour, features and the mask of an object side by side."""
-        colour = to_picture(view.rgb)
+        scale = drawing_scale(*view.rgb.shape[:2])
+        colour = enlarge_smoothly(to_picture(view.rgb), scale)
         search = Search(MODEL, label or "", 0)
         features = mask = None
         if view.feature is not None and self._colours is not None:
             features = self._colours(view.feature)
             if search in self._objects.segmenters:
                 found = self._objects.segmenters[search](view.feature, view.rgb).mask
-                mask = draw_mask(colour, found, drawing_scale(*found.shape))
+                mask = draw_mask(colour, enlarge(found, scale))
         return film_frame(colour, features, mask)
 
     def label_for_film(self) -> str | None:
         """Return the object that the film follows: the largest of those that are pointed at."""
         if not self._prompts:
             return None
-        known = [
-            prompt.reference if prompt.reference is not None else prompt.positive
-            for prompt in self._prompts
-        ]
-        return self._prompts[int(np.argmax([mask.sum() for mask in known]))].label
+        known = [(one.reference, one.positive, one.box) for one in self._prompts]
+        areas = [next(mask.sum() for mask in masks if mask is not None) for masks in known]
+        return self._prompts[int(np.argmax(areas))].label
 
     def _panels(self, result: ViewResult) -> list[Panel]:
         photo, render = result.views[TEACHER], result.views[MODEL]

@@ -34,7 +34,8 @@ def test_a_line_for_each_scene():
 
 def test_the_command_prints_the_means_and_each_score_that_there_is(tmp_path):
     path = tmp_path / "methods.json"
-    path.write_text(json.dumps({"model": MODEL, "scenes": {"fern": {"model": MODEL}}}))
+    parts = {"scenes": {"fern": {"model": MODEL}}, "objects": {"fern": {"cup": {"model": MODEL}}}}
+    path.write_text(json.dumps({"model": MODEL, **parts}))
     app = typer.Typer()
     app.command()(main)
     found = CliRunner().invoke(app, [str(path)])

@@ -161,7 +161,7 @@ def write_room():
 
 @pytest.fixture(scope="session")
 def write_prompt_file():
-    """Return what writes a prompt file: a rectangle or a text, with a reference if there is one."""
+    """Return what writes a prompt file, with a picture of its reference if there is one."""
 
     def write(folder, name, thing, view="room_1", reference=None, **entries):
         folder.mkdir(parents=True, exist_ok=True)

@@ -44,8 +44,9 @@ def test_a_report_holds_the_means_over_scenes_and_those_of_each(results):
             "iou_std": pytest.approx(0.2 / 2**0.5),
         }
         assert (scene.film, scene.notes) == (b"film", ["a note"])
-    assert (report.split, report.facts) == ("unseen", facts)
-    assert "unseen" in report.title
+        cup = {"iou": pytest.approx(iou), "iou_std": pytest.approx(0.2 / 2**0.5)}
+        assert scene.objects == {"cup": {"model": cup}}
+    assert (report.title, report.facts) == ("Views of unseen scenes", facts)
 
 
 def captions(report):

@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from gsn.evaluation.metrics.mask_metrics import score_mask
 from gsn.evaluation.object_search import ObjectSearch, Search, TextSearch
@@ -39,10 +38,12 @@ def text_segmenter(make_query, config):
     return TextSegmenter(make_query(), config.text)
 
 
-def fitted(search):
-    """Everything that searching depends on."""
+def fitted(search, views):
+    """What was fitted to prompts, as far as it shows: levels, and scores of a source view."""
+    shown = views.of(2)
+    found = search.find(shown)
     return {
-        place: (one.threshold, one.confident, one.prompt.centroids.tolist())
+        place: (one.threshold, one.confident, found[place].scores.tolist())
         for place, one in search.segmenters.items()
     }
 
@@ -70,10 +71,12 @@ def test_a_method_is_fitted_on_what_it_shows_of_the_view_of_the_prompt(
                 shown.feature, shown.rgb, prompt.on_grid(2), config.segmentation
             )
             found = search.segmenters[Search(method, prompt.label, prompt.draw)]
-            assert found.threshold == expected.threshold
-            assert torch.equal(found.prompt.centroids, expected.prompt.centroids)
+            assert (found.threshold, found.confident) == (expected.threshold, expected.confident)
+            other = room_views.of(2)[method]
+            scores = (one(other.feature, other.rgb).scores for one in (found, expected))
+            np.testing.assert_array_equal(*scores)
     # Another stroke and another method give another result.
-    assert len({str(one) for one in fitted(search).values()}) > len(WITH_FEATURES)
+    assert len({str(one) for one in fitted(search, room_views).values()}) > len(WITH_FEATURES)
 
 
 def test_what_is_found_in_a_view_comes_of_the_features_of_the_method_in_that_view(
@@ -139,7 +142,7 @@ def test_photos_and_teacher_maps_of_held_out_views_take_no_part(
     other = replace(room, images=images, teacher=TeacherMaps(maps, room.teacher.grid))
     views = make_views(make_model(4), other)
     blind = ObjectSearch(prompts, views, config.segmentation)
-    assert fitted(blind) == fitted(search)
+    assert fitted(blind, views) == fitted(search, room_views)
 
     def without_teacher(shown):
         return {method: view for method, view in shown.items() if method != "teacher_on_photo"}
@@ -170,6 +173,9 @@ class Asked:
 
     def __init__(self):
         self.questions = []
+
+    def contrast(self, text, synonyms):
+        return ("things",)
 
     def find(self, features, text, synonyms):
         self.questions.append((text, sorted(synonyms)))
@@ -222,3 +228,13 @@ def test_texts_find_nothing_where_there_are_no_features_or_no_texts(text_segment
     blind = {"model": View(room_views.of(TARGET)["model"].rgb, None)}
     assert TextSearch([TextPrompt("jar", "the jar")], text_segmenter).find(blind) == {}
     assert TextSearch([], text_segmenter).find(room_views.of(TARGET)) == {}
+
+
+def test_a_text_that_cannot_be_asked_for_is_refused_before_any_view_is_searched(
+    text_segmenter, make_query, config
+):
+    with pytest.raises(ValueError, match="not among the embedded prompts: 'a mug'"):
+        TextSearch([TextPrompt("jar", "the jar"), TextPrompt("cup", "a mug")], text_segmenter)
+    alone = TextSegmenter(make_query(("things", "a cup")), config.text)
+    with pytest.raises(ValueError, match="'a cup': no other phrase to compare it with"):
+        TextSearch([TextPrompt("cup", "a cup"), TextPrompt("cup", "things")], alone)

@@ -85,6 +85,13 @@ def test_another_path_or_another_stride_takes_no_frame_of_this_one(film, n_frame
         assert torch.equal(view.rgb, other.rgb)
 
 
+def test_a_path_that_is_drawn_otherwise_takes_no_frame_of_this_one(film, monkeypatch):
+    film()
+    monkeypatch.setattr("gsn.evaluation.spiral.RADIUS_PERCENTILE", 50.0)
+    cache, _ = film()
+    assert (cache.n_made, cache.n_reused) == (3, 0)
+
+
 def test_no_frame_is_taken_for_a_view_of_the_scene(film, room, tmp_path):
     film()
     names = {path.stem for path in (tmp_path / "renders").iterdir()}

@@ -116,7 +116,7 @@ def test_without_masks_what_prompt_files_point_at_is_searched_and_pictured_not_s
     evaluate, write_prompt_file, tmp_path
 ):
     write_prompt_file(tmp_path / "prompts", "one", "lamp", positive={"rectangle": [4, 6, 8, 10]})
-    result = evaluate({})
+    result = evaluate({}, film=True)
     assert (result.rows, result.curves) == ([], {})
     for titles in panel_titles(result):
         assert titles[-2:] == ["score: lamp", "lamp (truth unknown)"]

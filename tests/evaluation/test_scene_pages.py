@@ -9,6 +9,7 @@ from gsn.evaluation.metrics.mask_table import MaskRow
 from gsn.evaluation.object_search import ObjectSearch, Search
 from gsn.evaluation.report.film import film_frame
 from gsn.evaluation.report.marks import draw_mask, draw_prompt
+from gsn.evaluation.report.outlines import enlarge, enlarge_smoothly
 from gsn.evaluation.report.pictures import (
     FeatureColours,
     colour_depth,
@@ -213,9 +214,10 @@ def test_the_film_follows_the_largest_object_that_is_pointed_at(make_room, make_
 def test_a_frame_of_the_film_shows_colour_features_and_mask(make_room, room, room_views):
     around = make_room()
     view = room_views.of(5)["model"]
-    colour, features = to_picture(view.rgb), source_colours(room)(view.feature)
+    colour = enlarge_smoothly(to_picture(view.rgb), SCALE)
+    features = source_colours(room)(view.feature)
     found = around.objects.segmenters[Search("model", "cup", 0)](view.feature, view.rgb).mask
-    expected = film_frame(colour, features, draw_mask(colour, found, SCALE))
+    expected = film_frame(colour, features, draw_mask(colour, enlarge(found, SCALE)))
     np.testing.assert_array_equal(around.pages.film_frame(view, "cup"), expected)
     without_mask = film_frame(colour, features, None)
     np.testing.assert_array_equal(around.pages.film_frame(view, None), without_mask)
@@ -228,7 +230,8 @@ def test_a_frame_of_a_model_without_feature_head_is_colour_alone(
     views = make_views(make_model(), room)
     view = views.of(5)["model"]
     frame = make_room(views).pages.film_frame(view, "cup")
-    np.testing.assert_array_equal(frame, film_frame(to_picture(view.rgb), None, None))
+    colour = enlarge_smoothly(to_picture(view.rgb), SCALE)
+    np.testing.assert_array_equal(frame, film_frame(colour, None, None))
 
 
 def test_scores_of_a_view_are_gathered_by_method_and_averaged_over_objects_and_draws():

@@ -131,12 +131,13 @@ def test_without_masks_prompt_files_say_what_to_search_for(
     task_of, write_prompt_file, tmp_path, room_mask, make_query
 ):
     folder = tmp_path / "prompts"
-    write_prompt_file(folder, "one", "lamp", positive={"rectangle": [4, 6, 8, 10]})
+    line = {"lines": [[[4, 6], [8, 6]]], "line_width_px": 1}
+    write_prompt_file(folder, "one", "lamp", positive=line)
     write_prompt_file(folder, "two", "vase", text="a shoe")
     task = task_of({}, make_query())
     (prompt,) = task.prompts
     assert (prompt.label, prompt.view, prompt.reference) == ("lamp", "room_1", None)
-    assert prompt.positive[6:11, 4:9].all() and prompt.positive.sum() == 25
+    assert prompt.positive[6, 4:9].all() and prompt.positive.sum() == 5
     assert task.truth.masks == {}
     assert set(found_by_texts(task)) == {Search("model", "vase", 0)}
 

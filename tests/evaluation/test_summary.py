@@ -1,6 +1,7 @@
 import csv
 import json
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,13 @@ import pytest
 from gsn.evaluation.metrics.mask_table import MaskRow
 from gsn.evaluation.report.content import SceneSection
 from gsn.evaluation.scene_evaluation import SceneResult
-from gsn.evaluation.summary import mean_curves, summarise_results, write_plots, write_tables
+from gsn.evaluation.summary import (
+    mean_curves,
+    objects_of,
+    summarise_results,
+    write_plots,
+    write_tables,
+)
 
 RECALL = np.arange(1, 5) / 4
 
@@ -98,10 +105,12 @@ def test_the_metrics_are_those_of_the_model(results, tmp_path):
     write_tables(tmp_path, results)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     methods = json.loads((tmp_path / "methods.json").read_text())
-    scenes = methods.pop("scenes")
+    scenes, objects = methods.pop("scenes"), methods.pop("objects")
     assert metrics == methods["model"] == pytest.approx(summarise_results(results)["model"])
     assert methods == summarise_results(results)
     assert scenes == {one.name: summarise_results([one]) for one in results}
+    assert objects == {one.name: objects_of(one) for one in results}
+    assert objects == {one.name: objects_of(one) for one in results}
     assert scenes["attic"]["model"]["iou"] == pytest.approx(0.5)
     assert scenes["attic"]["model"]["iou_std"] == pytest.approx(0)
     assert scenes["cellar"]["model"] == {
@@ -109,6 +118,44 @@ def test_the_metrics_are_those_of_the_model(results, tmp_path):
         "iou": pytest.approx(0.8),
         "iou_std": pytest.approx(statistics.stdev([0.9, 0.7])),
     }
+
+
+def test_objects_are_averaged_over_views_each_by_itself(results):
+    attic, cellar = (objects_of(one) for one in results)
+    cup, jar = [0.2, 0.4], [0.8, 0.6]  # by draw
+    assert attic == {
+        "cup": {
+            "model": {
+                "iou": pytest.approx(statistics.mean(cup)),
+                "iou_std": pytest.approx(statistics.stdev(cup)),
+                "text_iou": 0.25,
+            },
+            "colour_only": {"iou": 0.05},
+        },
+        "jar": {
+            "model": {
+                "iou": pytest.approx(statistics.mean(jar)),
+                "iou_std": pytest.approx(statistics.stdev(jar)),
+            }
+        },
+    }
+    assert list(cellar) == ["box"]
+    text = objects_of(result("roof", text_rows=[("vane", "v0", 0, "model", 0.5)]))
+    assert text == {"vane": {"model": {"text_iou": 0.5}}}
+    assert objects_of(result("bare", {"model": {"psnr_db": 20.0}})) == {}
+
+
+def test_objects_have_means_over_their_views(results):
+    spread = pytest.approx(statistics.stdev([0.2, 0.4]))
+    assert objects_of(results[0]) == {
+        "cup": {
+            "model": {"iou": pytest.approx(0.3), "iou_std": spread, "text_iou": 0.25},
+            "colour_only": {"iou": 0.05},
+        },
+        "jar": {"model": {"iou": pytest.approx(0.7), "iou_std": spread}},
+    }
+    assert list(objects_of(results[1])) == ["box"]
+    assert objects_of(result("roof")) == {}
 
 
 def test_metrics_are_flat_numbers(results, tmp_path):
@@ -185,3 +232,27 @@ def test_plots_hold_the_iou_with_its_spread_and_the_curves(results, tmp_path):
         for line in read_csv(curves / "colour_only.csv")
     ]
     assert points == [(0.25, 1), (0.5, 0), (0.75, 0), (1, 0)]
+
+
+def test_plots_of_an_earlier_evaluation_do_not_stay(results, tmp_path):
+    write_plots(tmp_path / "plots", results)
+    write_plots(tmp_path / "plots", results[:1])
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    assert files == {"plots/iou.csv", "plots/precision_recall/model.csv"}
+
+
+def test_plots_that_fail_leave_the_older_ones(results, tmp_path):
+    write_plots(tmp_path / "plots", results)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.csv")}
+    broken = replace(results[0], curves={"model": [curve(1, 1, 1)]})  # 3 values for 4 recalls
+    with pytest.raises(ValueError, match="zip"):
+        write_plots(tmp_path / "plots", [broken])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.csv")} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["plots"]
+
+
+def test_no_plot_of_an_older_run_stays(results, tmp_path):
+    write_plots(tmp_path / "plots", results)
+    write_plots(tmp_path / "plots", [result("attic", curves={"nearest_view": [curve(1, 1, 1, 1)]})])
+    found = {path.name for path in (tmp_path / "plots" / "precision_recall").iterdir()}
+    assert found == {"nearest_view.csv"}

@@ -100,7 +100,8 @@ def test_masks_of_views_are_read_by_the_task_alone():
 
 def test_objects_are_cut_out_of_masks_for_prompts_and_for_the_truth_alone():
     assert importers("gsn.evaluation.prompts.draw_prompts.object_mask") == {
-        "evaluation/true_masks.py"
+        "evaluation/prompts/scene_prompts.py",
+        "evaluation/true_masks.py",
     }
     assert importers("gsn.evaluation.prompts.draw_prompts.draw_prompts") == {
         "evaluation/prompts/scene_prompts.py"

@@ -148,7 +148,7 @@ def report(run, tmp_path_factory):
 
 
 def contents(folder):
-    """Bytes of all files, by path; the page says how long it took."""
+    """Bytes of all files, by path."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
@@ -208,7 +208,7 @@ def test_metrics_are_the_row_of_the_model_in_the_table_of_methods(report):
 
 def test_the_page_says_what_its_numbers_are_of_and_stands_alone(report):
     page = (report / "index.html").read_text()
-    for text in ("fake", "hall", "every 2. pixel", "0, 1", "best_iou", "25 steps", "threads"):
+    for text in ("fake", "hall", "0, 1", "best_iou", "25 steps", "1 thread"):
         assert text in page, text
     for name in TEST:
         assert f"<h2>{name}</h2>" in page
@@ -217,7 +217,7 @@ def test_the_page_says_what_its_numbers_are_of_and_stands_alone(report):
     assert page.count("<svg") == 4
 
 
-def test_the_strokes_that_were_drawn_can_be_read_again(report, cfg, data):
+def test_the_strokes_that_were_drawn_can_be_read_again(report, cfg):
     held_out = [view in HELD_OUT for view in range(6)]
     names = [f"attic_{view}" for view in range(6)]
     prompts = read_prompts(report / "prompts" / "attic", names, held_out, (24, 28))
@@ -357,12 +357,12 @@ def test_targets_in_another_basis_stop_the_run_before_anything_is_written(
 def command(data, tmp_path):
     """Return what runs the command line of the stage."""
 
-    def invoke(split, model=None, params=None, out=tmp_path / "out"):
+    def invoke(split, model=data / "distill.pt"):
         app = typer.Typer()
         app.command()(main)
-        paths = [model or data / "distill.pt", data / "prepared", data / "targets", split, out]
+        paths = [model, data / "prepared", data / "targets", split, tmp_path / "out"]
         options = ["--raw", data / "raw", "--renders", data / "renders" / "distill"]
-        options += ["--params", params or data / "quick.yaml", "--device", "cpu"]
+        options += ["--params", data / "quick.yaml", "--device", "cpu"]
         return CliRunner().invoke(app, [str(part) for part in [*paths, *options]])
 
     return invoke
@@ -387,11 +387,17 @@ def test_a_test_scene_that_the_model_has_learnt_from_stops_either_split(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_test_scene_under_a_second_name_stops_the_run(command, data, tmp_path, write_params):
-    shutil.copyfile(data / "prepared" / "hall.h5", data / "prepared" / "copy.h5")
-    write_params(tmp_path / "params.yaml", CHANGES | {"scenes.test": ["copy"]})
-    done = command("unseen", params=tmp_path / "params.yaml")
-    assert "6 photographs of the test scene 'copy' are those of hall" in str(done.exception)
+def test_photographs_that_the_model_remembers_stop_the_run_though_their_pack_is_gone(
+    command, tmp_path, make_config, make_model
+):
+    seen = {"elsewhere": [f"attic_{view}" for view in range(2)]}
+    model = Checkpoint(
+        make_config(), make_model(4).state_dict(), 1, ["elsewhere"], 4, photographs=seen
+    )
+    model.save(tmp_path / "leaked.pt")
+    done = command("unseen", tmp_path / "leaked.pt")
+    message = "2 photographs of the test scene 'attic' are those of elsewhere"
+    assert message in str(done.exception)
 
 
 def test_a_split_of_another_name_is_refused(command, tmp_path):

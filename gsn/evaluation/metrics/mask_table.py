@@ -65,12 +65,6 @@ def summarise(rows: Sequence[MaskRow]) -> dict[str, Scores]:
     return {method: _mean_and_spread(found) for method, found in methods.items()}
 
 
-def summarise_scenes(rows: Sequence[MaskRow]) -> dict[str, dict[str, Scores]]:
-    """Average each scene by itself: scene → method → scores."""
-    scenes = _group(rows, lambda row: row.scene)
-    return {scene: summarise(found) for scene, found in scenes.items()}
-
-
 def summarise_objects(rows: Sequence[MaskRow]) -> dict[str, dict[str, dict[str, Scores]]]:
     """Average each object by itself: scene → object → method → scores."""
     scenes = _group(rows, lambda row: row.scene)

@@ -30,9 +30,10 @@ Mask = npt.NDArray[np.bool_]
 class FormMasks:
     """What a prompt file says of an object in a view; of each mask at least one pixel is set."""
 
-    positive: Mask  # (H, W)
-    negative: Mask | None  # (H, W), apart from the positive one
+    positive: Mask | None  # (H, W); None if there is a box
+    negative: Mask | None  # (H, W), apart from the positive one and from the box
     reference: Mask | None  # (H, W)
+    box: Mask | None  # (H, W), not all of it
 
 
 def masks_of_form(
@@ -44,7 +45,7 @@ def masks_of_form(
 
     Raises:
         PromptError: The image has another aspect than `size`, a picture is missing, of another
-            size or empty, or the prompt marks no pixel of the image.
+            size or empty, or the prompt marks no pixel of the image, or with a box all of them.
     """
     width, height = form.image_size_px
     full = (height, width)
@@ -55,44 +56,70 @@ def masks_of_form(
             "that the prompt was made on"
         )
     whole = _read_png(path, form.reference, full, area_pixels) if form.reference else None
-    positive = _mark(path, "positive", form.positive, full) if form.positive else None
-    negative = _mark(path, "negative", form.negative, full) if form.negative else None
-    if positive is not None and whole is not None and not (positive & whole).any():
+    strokes, box = _mark(path, "positive", form.positive, full) if form.positive else (None, None)
+    marked = _union(strokes, box)
+    if marked is not None and whole is not None and not (marked & whole).any():
         raise PromptError(
             f"{path}: no pixel of 'positive' lies in 'reference', expected both on one object: "
             "correct one of them"
         )
-    small, small_negative = _resized(path, positive, negative, whole, size)
-    reference = resize_area(whole, size) if whole is not None else None
-    return FormMasks(small, small_negative, reference)
-
-
-def _resized(
-    path: Path,
-    positive: Mask | None,  # (h, w), as the next two
-    negative: Mask | None,
-    whole: Mask | None,  # the positive pixels where no others are given
-    size: Size,
-) -> tuple[Mask, Mask | None]:  # (H, W) both
-    """Take the negative pixels out of the positive ones and bring both to working size."""
-    given = whole if positive is None else positive
-    assert given is not None  # the form asks for one of them
-    left = given if negative is None else given & ~negative
-    if not left.any():
+    negative = _union(*_mark(path, "negative", form.negative, full)) if form.negative else None
+    given = _take_out(negative, strokes if marked is not None else whole, box)
+    if given[0] is None and given[1] is None:
         raise PromptError(
             f"{path}: 'negative' covers every positive pixel, expected some left: make it smaller"
         )
-    small = resize_area(left, size) if positive is None else resize_strokes(left, size)
+    resize = resize_strokes if marked is not None else resize_area
+    positive = resize(given[0], size) if given[0] is not None else None
+    box = resize_area(given[1], size) if given[1] is not None else None
+    if negative is not None:
+        positive, box, negative = _apart(path, positive, box, resize_strokes(negative, size))
+    if box is not None and box.all():
+        raise PromptError(
+            f"{path}: the rectangle or box of 'positive' covers the whole picture, expected pixels "
+            "outside of it, from which the object is told: make it smaller, or draw strokes"
+        )
+    reference = resize_area(whole, size) if whole is not None else None
+    return FormMasks(positive, negative, reference, box)
+
+
+def _union(mask: Mask | None, other: Mask | None) -> Mask | None:
+    if mask is None or other is None:
+        return other if mask is None else mask
+    return mask | other
+
+
+def _take_out(
+    negative: Mask | None,
+    positive: Mask | None,
+    box: Mask | None,
+) -> tuple[Mask | None, Mask | None]:
+    """Return what is left of positive and box; None for what has nothing left."""
     if negative is None:
-        return small, None
-    small_negative = resize_strokes(negative, size)
-    if (small & ~small_negative).any():
-        return small & ~small_negative, small_negative
-    if (small_negative & ~small).any():
-        return small, small_negative & ~small
+        return positive, box
+    left = [None if mask is None else mask & ~negative for mask in (positive, box)]
+    positive, box = (mask if mask is not None and mask.any() else None for mask in left)
+    return positive, box
+
+
+def _apart(
+    path: Path,
+    positive: Mask | None,
+    box: Mask | None,
+    negative: Mask,
+) -> tuple[Mask | None, Mask | None, Mask]:
+    """Part the sides where they meet after resizing: negative first, unless it leaves nothing."""
+    left, left_box = _take_out(negative, positive, box)
+    if left is not None or left_box is not None:
+        return left, left_box, negative
+    marked = _union(positive, box)
+    assert marked is not None  # at least one of the two is given
+    if (negative & ~marked).any():
+        return positive, box, negative & ~marked
     raise PromptError(
-        f"{path}: positive and negative fall into the same pixels of the {size[1]}×{size[0]} "
-        "picture, expected them apart: draw them farther from each other"
+        f"{path}: positive and negative fall into the same pixels of the "
+        f"{negative.shape[1]}×{negative.shape[0]} picture, expected them apart: draw them farther "
+        "from each other"
     )
 
 
@@ -103,18 +130,23 @@ def _is_resized(small: Size, large: Size) -> bool:
     return lowest <= highest
 
 
-def _mark(path: Path, key: str, marks: Marks, size: Size) -> Mask:  # (H, W)
+def _mark(
+    path: Path, key: str, marks: Marks, size: Size
+) -> tuple[Mask | None, Mask | None]:  # (H, W) both: strokes, areas
     """Draw all marks of one side; what lies outside of the image is told and cut off."""
-    marked = draw_points(marks.points, size)
+    strokes = draw_points(marks.points, size)
     if marks.line_width_px is not None:
-        marked |= draw_lines(marks.lines, marks.line_width_px, size)
-    if marks.rectangle is not None:
-        marked |= draw_rectangle(marks.rectangle, size)
+        strokes |= draw_lines(marks.lines, marks.line_width_px, size)
     for name in marks.strokes:
-        marked |= _read_png(path, name, size, marked_pixels)
+        strokes |= _read_png(path, name, size, marked_pixels)
+    area = np.zeros(size, np.bool_)
+    if marks.rectangle is not None:
+        area |= draw_rectangle(marks.rectangle, size)
+    if marks.box is not None:
+        area |= _read_png(path, marks.box, size, area_pixels)
     outside = [point for point in marks.corners if not is_inside(point, size)]
     image = f"the image of {size[1]}×{size[0]} pixels"
-    if not marked.any():
+    if not (strokes.any() or area.any()):
         raise PromptError(
             f"{path}: {key!r} lies wholly outside of {image}, expected x from 0 to {size[1] - 1} "
             f"and y from 0 to {size[0] - 1}: correct the coordinates or 'image_size_px'"
@@ -125,7 +157,7 @@ def _mark(path: Path, key: str, marks: Marks, size: Size) -> Mask:  # (H, W)
             "the first is %s",
             path, key, image, len(outside), len(marks.corners), list(outside[0]),
         )  # fmt: skip
-    return marked
+    return strokes if strokes.any() else None, area if area.any() else None
 
 
 def _read_png(

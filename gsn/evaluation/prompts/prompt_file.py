@@ -9,11 +9,15 @@
       lines: [[[10, 20], [40, 25], [60, 60]]]  # of points (x, y)
       line_width_px: 3         # an even width draws as the odd one above
       points: [[100.5, 80]]
-      rectangle: [40, 60, 120, 140]  # x0, y0, x1, y1; both corners belong to it
+      rectangle: [40, 60, 120, 140]  # x0, y0, x1, y1 around the object; both belong to it
+      box: cup_area.png        # the same, as an area of any shape
     negative: ...              # the same keys; may be absent
     reference: cup_mask.png    # the whole object; without `positive` it is the prompt, too
 
-or, by words: `version`, `object` and `text`.
+A positive rectangle or box may hold background, too: which of its pixels are the object is found by
+what lies outside of it. Under `negative` every pixel of it counts, as under strokes.
+
+Or, by words: `version`, `object` and `text`.
 
 The image may have any size of the aspect of the prepared pictures. An integer coordinate is the
 centre of a pixel. What `negative` marks is taken out of `positive`, as a correction of it. Where
@@ -79,6 +83,7 @@ def read_prompts(
                 positive=masks.positive,
                 negative=masks.negative,
                 reference=masks.reference,
+                box=masks.box,
             )
         )
         n_draws[form.object] += 1
@@ -95,15 +100,24 @@ def write_prompt(folder: Path, name: str, prompt: PixelPrompt) -> Path:
         ValueError: The name is no plain file name.
     """
     check_prompt_name(name)
-    height, width = prompt.positive.shape
+    height, width = prompt.size
     entries: dict[str, object] = {"version": 1, "object": prompt.label, "view": prompt.view}
     entries["image_size_px"] = [width, height]
-    masks = {"positive": prompt.positive, "negative": prompt.negative}
-    for key, mask in (masks | {"reference": prompt.reference}).items():
-        if mask is not None:
-            picture = f"{name}.{key}.png"
-            _write_png(folder / picture, mask)
-            entries[key] = {"strokes": [picture]} if key in masks else picture
+
+    def picture(key: str, mask: Mask) -> str:
+        _write_png(folder / f"{name}.{key}.png", mask)
+        return f"{name}.{key}.png"
+
+    positive: dict[str, object] = {}
+    if prompt.positive is not None:
+        positive["strokes"] = [picture("positive", prompt.positive)]
+    if prompt.box is not None:
+        positive["box"] = picture("box", prompt.box)
+    entries["positive"] = positive
+    if prompt.negative is not None:
+        entries["negative"] = {"strokes": [picture("negative", prompt.negative)]}
+    if prompt.reference is not None:
+        entries["reference"] = picture("reference", prompt.reference)
     path = folder / f"{name}.yaml"
     with complete_or_absent(path) as partial:
         text = yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, allow_unicode=True)

@@ -36,13 +36,16 @@ class Marks:
     line_width_px: Width | None = None  # of the lines
     points: tuple[Point, ...] = ()
     rectangle: tuple[Coordinate, Coordinate, Coordinate, Coordinate] | None = None  # x0 y0 x1 y1
+    box: Text | None = None  # PNG of an area that means what a rectangle means
 
     def __post_init__(self) -> None:
-        if not (self.strokes or self.lines or self.points or self.rectangle):
-            raise ValueError("expected at least one of strokes, lines, points, rectangle, got none")
+        if not (self.strokes or self.lines or self.points or self.rectangle or self.box):
+            raise ValueError(
+                "expected at least one of strokes, lines, points, rectangle, box, got none"
+            )
         if bool(self.lines) != (self.line_width_px is not None):
             raise ValueError("expected 'lines' and 'line_width_px' together, got one of them")
-        for name in self.strokes:
+        for name in (*self.strokes, *([self.box] if self.box is not None else [])):
             check_png_name(name)
         if self.rectangle and not (
             self.rectangle[0] <= self.rectangle[2] and self.rectangle[1] <= self.rectangle[3]

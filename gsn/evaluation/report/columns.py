@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from gsn.evaluation.comparators import COLOUR
+
 SPREAD = "_std"  # `iou_std` is the standard deviation of `iou` over seeds
 GROUPS = ("images", "features", "objects from strokes", "objects from texts", "consistency")
 
@@ -17,6 +19,7 @@ class Column:
     digits: int | None = 3  # behind the point; None: as many as the value needs, up to 4 in all
     higher_is_better: bool | None = True  # None: nothing is said to be the best
     unit: str = ""
+    apart: tuple[str, ...] = ()  # methods whose values are of another kind: they do not compete
 
     def show(self, value: float) -> str:
         """Write a value with the digits of the column and a true minus sign."""
@@ -39,7 +42,8 @@ _KNOWN = (
     Column("text_accuracy", "accuracy", _TEXTS),
     Column("text_boundary_f", "boundary F", _TEXTS),
     Column("text_average_precision", "average precision", _TEXTS),
-    Column("consistency_cosine", "cosine", _CONSISTENCY),
+    # A cosine between colours says nothing beside one between features; PCK counts matches.
+    Column("consistency_cosine", "cosine", _CONSISTENCY, apart=(COLOUR,)),
     Column("consistency_pck", "PCK", _CONSISTENCY),
     Column("consistency_points", "points seen", _CONSISTENCY, digits=2, higher_is_better=None),
 )

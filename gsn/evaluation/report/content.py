@@ -27,12 +27,13 @@ class ViewRow:
 
 @dataclass(frozen=True)
 class SceneSection:
-    """One scene: its film, its prompts, its means, its held-out views."""
+    """One scene: its film, its prompts, its means and those of its objects, its held-out views."""
 
     name: str
     rows: list[ViewRow]
     prompts: list[Panel] = field(default_factory=list)
     means: MethodScores = field(default_factory=dict)
+    objects: dict[str, MethodScores] = field(default_factory=dict)  # by name, means over views
     film: bytes | None = None  # an mp4 file
     notes: list[str] = field(default_factory=list)
 
@@ -50,7 +51,6 @@ class Report:
     """All that one evaluation has to show."""
 
     title: str
-    split: str
     summary: MethodScores
     scenes: list[SceneSection]
     facts: list[tuple[str, str]] = field(default_factory=list)  # commit, seeds, machine, ...

@@ -17,17 +17,24 @@ def draw_prompt(
     prompt: PixelPrompt,
     scale: int = 1,
 ) -> Picture:  # (scale * H, scale * W, 3)
-    """Draw positive strokes in green, negative ones in red, the reference as a white outline.
+    """Draw positive strokes in green, negative ones in red, a box and the reference as outlines.
+
+    That of the box is green, that of the reference white.
 
     Raises:
         ValueError: The prompt was drawn on a picture of another size.
     """
     size = check_shape("photo", photo, "H W 3")
-    check_shape(f"prompt for {prompt.label!r}", prompt.positive, "H W", size)
+    for mask in (prompt.positive, prompt.box):
+        if mask is not None:
+            check_shape(f"prompt for {prompt.label!r}", mask, "H W", size)
     drawn = enlarge(photo, scale)
     if prompt.negative is not None:
         drawn[enlarge(prompt.negative, scale)] = NEGATIVE
-    drawn[enlarge(prompt.positive, scale)] = POSITIVE
+    if prompt.box is not None:
+        drawn[inner_border(enlarge(prompt.box, scale))] = POSITIVE
+    if prompt.positive is not None:
+        drawn[enlarge(prompt.positive, scale)] = POSITIVE
     if prompt.reference is not None:
         drawn[inner_border(enlarge(prompt.reference, scale))] = OUTLINE
     return drawn

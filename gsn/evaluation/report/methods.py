@@ -34,7 +34,10 @@ STYLES = {
         "mean view", "#CC79A7", (5.0, 1.5, 1.0, 1.5), "the mean of the nearest source views"
     ),
     COLOUR: MethodStyle(
-        "colour only", "#D55E00", (3.0, 1.0), "rendered colours in place of features"
+        "colour only",
+        "#D55E00",
+        (3.0, 1.0),
+        "rendered colours in place of features; cosines of the two cannot be compared",
     ),
     TEACHER: MethodStyle(
         "teacher on photo",

@@ -34,6 +34,22 @@ def enlarge(
     return plane.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
+def enlarge_smoothly(
+    picture: npt.NDArray[np.uint8],  # (H, W, 3)
+    scale: int,
+) -> npt.NDArray[np.uint8]:  # (scale * H, scale * W, 3)
+    """Enlarge a picture by cubic interpolation, to the size that `enlarge` gives.
+
+    Raises:
+        ValueError: The scale is below 1, or this is no picture.
+    """
+    if scale < 1:
+        raise ValueError(f"scale: expected at least 1, got {scale}")
+    size = check_shape("picture", picture, "H W 3")
+    sides = (scale * size["W"], scale * size["H"])
+    return cv2.resize(picture, sides, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+
+
 def inner_border(
     mask: Mask,  # (H, W)
 ) -> Mask:  # (H, W)

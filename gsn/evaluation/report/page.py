@@ -5,12 +5,20 @@ from importlib.resources import files
 from pathlib import Path
 
 from gsn.atomic import complete_or_absent
-from gsn.evaluation.report.content import Curve, Panel, Report, SceneSection, ViewRow
+from gsn.evaluation.report.content import (
+    Curve,
+    MethodScores,
+    Panel,
+    Report,
+    SceneSection,
+    ViewRow,
+)
 from gsn.evaluation.report.embed import film_uri, is_small, picture_uri
 from gsn.evaluation.report.legends import picture_legend, prompt_legend
 from gsn.evaluation.report.tables import (
     method_key,
     metrics_table,
+    objects_table,
     student_numbers,
     view_table,
 )
@@ -33,7 +41,6 @@ def write_page(path: Path, report: Report) -> None:
 def render_page(report: Report) -> str:
     """Lay a report out as HTML. Equal reports give equal pages."""
     style = files(__package__).joinpath(STYLE_SHEET).read_text(encoding="utf-8")
-    title = f"{report.title}: {report.split}"
     scenes = "".join(_scene(scene, f"s{n}") for n, scene in enumerate(report.scenes, start=1))
     return f"""<!doctype html>
 <html lang="en">
@@ -41,11 +48,11 @@ def render_page(report: Report) -> str:
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{NOTHING_FROM_OUTSIDE}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
+<title>{escape(report.title)}</title>
 <style>{style}</style>
 </head>
 <body>
-<header><h1>{escape(report.title)} <span class="split">{escape(report.split)}</span></h1>
+<header><h1>{escape(report.title)}</h1>
 {_facts(report.facts)}
 {_contents(report.scenes)}</header>
 <main>
@@ -104,12 +111,22 @@ def _scene(scene: SceneSection, anchor: str) -> str:
         f'<section class="scene" id="{anchor}"><h2>{escape(scene.name)}</h2>',
         f'<ul class="notes">{notes}</ul>' if notes else "",
         metrics_table(scene.means) if scene.means else "",
+        _objects(scene.objects),
         _film(scene.film) if scene.film is not None else "",
         _prompts(scene.prompts, f"{anchor}-prompts") if scene.prompts else "",
         f"<h3>Held-out views</h3>{picture_legend()}{views}" if views else "",
         "</section>",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _objects(objects: dict[str, MethodScores]) -> str:
+    table = objects_table(objects)
+    note = (
+        '<p class="note">IoU from strokes, mean over views: best value of each line in bold; '
+        "± is the spread over prompts.</p>"
+    )
+    return f"<h3>Objects</h3>{table}{note}" if table else ""
 
 
 def _film(film: bytes) -> str:

@@ -1,6 +1,6 @@
 """Scores as HTML tables: methods in rows, metrics in columns, the best of each in bold."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 from itertools import groupby
 
@@ -10,6 +10,7 @@ from gsn.evaluation.report.content import MethodScores
 from gsn.evaluation.report.methods import in_order, needs_photo, style_of
 
 VIEW_KEYS = ("psnr_db", "feature_cosine", "iou")  # what is said of a single view
+OBJECT_KEY = "iou"  # and of a single object
 VIEW_HEADS = {"feature_cosine": "feature cosine"}  # where no group stands above the head
 MISSING = "–"
 ARROWS = {True: ("↑", "higher is better"), False: ("↓", "lower is better"), None: ("", "")}
@@ -20,7 +21,7 @@ def metrics_table(scores: MethodScores) -> str:
     """Lay out all metrics, grouped, with their spread over seeds.
 
     The best value of a column is in bold. A method that needs the photo of the target view stands
-    below the others and does not take part.
+    below the others and does not take part; nor does one whose value is of another kind.
     """
     columns = columns_of(key for of_method in scores.values() for key in of_method)
     groups = [(name, list(found)) for name, found in groupby(columns, lambda c: c.group)]
@@ -46,6 +47,41 @@ def view_table(scores: MethodScores) -> str:
     return (
         f'<table class="scores"><thead><tr><td></td>{heads}</tr></thead>'
         f"<tbody>{_rows(scores, columns)}</tbody></table>"
+    )
+
+
+def objects_table(objects: Mapping[str, MethodScores]) -> str:
+    """Lay out the IoU of each method for every object that has one; empty if none has.
+
+    Args:
+        objects: Scores by name of the object.
+    """
+    (column,) = columns_of([OBJECT_KEY])
+    found = {
+        label: {
+            method: of_method for method, of_method in scores.items() if OBJECT_KEY in of_method
+        }
+        for label, scores in objects.items()
+    }
+    methods = in_order(
+        list(dict.fromkeys(method for scores in found.values() for method in scores))
+    )
+    if not methods:
+        return ""
+    heads = "".join(f'<th scope="col">{_name(method)}</th>' for method in methods)
+    rows = []
+    for label, scores in found.items():
+        best = _best(scores, column)
+        cells = "".join(
+            _cell(scores.get(method, {}), column, best if _competes(method, column) else None)
+            for method in methods
+        )
+        if scores:
+            rows.append(f'<tr><th scope="row">{escape(label)}</th>{cells}</tr>')
+    return (
+        '<div class="wide"><table class="scores objects">'
+        f'<thead><tr><th scope="col">object</th>{heads}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -88,32 +124,40 @@ def _rows(
     best = {column.key: _best(scores, column) for column in columns}
     rows = []
     for method in in_order(list(scores)):
-        takes_part = not needs_photo(method)
         cells = "".join(
-            _cell(scores[method], column, best[column.key] if takes_part else None, firsts)
+            _cell(
+                scores[method],
+                column,
+                best[column.key] if _competes(method, column) else None,
+                column.key in firsts,
+            )
             for column in columns
         )
         name = _name(method)
-        if photo_mark and not takes_part:
+        if photo_mark and needs_photo(method):
             name += f'<small class="mark">{photo_mark}</small>'
-        kind = "" if takes_part else ' class="photo"'
+        kind = ' class="photo"' if needs_photo(method) else ""
         rows.append(f'<tr{kind}><th scope="row">{name}</th>{cells}</tr>')
     return "".join(rows)
 
 
-def _cell(scores: dict[str, float], column: Column, best: str | None, firsts: Iterable[str]) -> str:
+def _cell(scores: dict[str, float], column: Column, best: str | None, first: bool = False) -> str:
     value = MISSING
     if column.key in scores:
         shown = column.show(scores[column.key])
         value = f"<b>{shown}</b>" if shown == best else shown
     if (spread := scores.get(column.key + SPREAD)) is not None:
         value += f' <span class="spread">±{column.show(spread)}</span>'
-    return f"<td{_first(column.key in firsts)}>{value}</td>"
+    return f"<td{_first(first)}>{value}</td>"
 
 
 def _first(first: bool) -> str:
     """Mark the first column of a group: a line stands before it."""
     return ' class="first"' if first else ""
+
+
+def _competes(method: str, column: Column) -> bool:
+    return not needs_photo(method) and method not in column.apart
 
 
 def _best(scores: MethodScores, column: Column) -> str | None:
@@ -124,7 +168,7 @@ def _best(scores: MethodScores, column: Column) -> str | None:
     values = [
         of_method[column.key]
         for method, of_method in scores.items()
-        if column.key in of_method and not needs_photo(method)
+        if column.key in of_method and _competes(method, column)
     ]
     if column.higher_is_better is None or len(values) < 2:
         return None

@@ -27,22 +27,22 @@ N_KMEANS_STARTS = 10  # the best of these runs is kept
 
 
 @dataclass(frozen=True)
-class StrokePrompt:
+class Centroids:
     """What strokes say about an object: the kinds of feature found under them."""
 
-    centroids: Tensor  # (K, C), of the object
+    positive: Tensor  # (K, C), of the object
     metric: Metric  # the distance in which a pixel is compared with them
-    negative_centroids: Tensor | None = None  # (L, C), of what is not the object
+    negative: Tensor | None = None  # (L, C), of what is not the object
 
 
-def fit_prompt(
+def fit_centroids(
     features: Tensor,  # (H, W, C), of the prompt view
     stroke: Mask,  # (H, W), on the object
     n_clusters: int,
     seed: int,
     metric: Metric = "cosine",
     negative: Mask | None = None,  # (H, W), off the object
-) -> StrokePrompt:
+) -> Centroids:
     """Cluster the features under strokes by k-means, those on and off the object apart.
 
     Args:
@@ -52,7 +52,9 @@ def fit_prompt(
             distinct features.
         seed: Of the initial points.
         metric: `cosine` looks at directions alone: features are brought to unit length before.
-            `squared` takes them as they are, as the reference implementation of GSN did.
+            `squared` takes them as they are, as the reference implementation of GSN did; features
+            rendered by this model are of unit length, so there both rank pixels nearly alike (but
+            for centroids, which are shorter the more their features differ).
         negative: True where something else is drawn on.
 
     Raises:
@@ -66,31 +68,45 @@ def fit_prompt(
     def cluster(name: str, mask: Mask) -> Tensor:
         return _cluster(_points_under(name, mask, features, metric), n_clusters, seed, name)
 
-    negative_centroids = cluster("negative stroke", negative) if negative is not None else None
-    return StrokePrompt(cluster("stroke", stroke), metric, negative_centroids)
+    negatives = cluster("negative stroke", negative) if negative is not None else None
+    return Centroids(cluster("stroke", stroke), metric, negatives)
 
 
 def score_map(
     features: Tensor,  # (H, W, C), of any view
-    prompt: StrokePrompt,
+    centroids: Centroids,
 ) -> FloatArray:  # (H, W)
-    """Score every pixel by minus its distance to the nearest centroid; 0 is a perfect match.
-
-    With negative centroids: the distance to the nearest of them, minus that to the nearest positive
-    one; 0 is as near to the one as to the other.
+    """Score every pixel by minus its distance to the nearest positive centroid; 0 is perfect.
 
     `cosine`: the distance is 1 - cos, in [0, 2]; a zero vector is at distance 1 from everything.
     `squared`: the mean over channels of the squared difference.
     """
-    n_channels = prompt.centroids.shape[1]
+    return -_distance_map(features, centroids.positive, centroids.metric)
+
+
+def lead_map(
+    features: Tensor,  # (H, W, C), of any view
+    centroids: Centroids,
+) -> FloatArray | None:  # (H, W); None without negative centroids
+    """Say by how much every pixel is nearer to the positive centroids than to the negative ones."""
+    if centroids.negative is None:
+        return None
+    away = _distance_map(features, centroids.negative, centroids.metric)
+    return away - _distance_map(features, centroids.positive, centroids.metric)
+
+
+def _distance_map(
+    features: Tensor,  # (H, W, C)
+    centroids: Tensor,  # (K, C)
+    metric: Metric,
+) -> FloatArray:  # (H, W)
+    n_channels = centroids.shape[1]
     size = check_shape("features", features, f"H W {n_channels}")
     flat = features.reshape(-1, n_channels).double()
-    if prompt.metric == "cosine":
+    if metric == "cosine":
         flat = F.normalize(flat, dim=-1)
-    scores = -_distance_to_nearest(flat, prompt.centroids, prompt.metric)
-    if prompt.negative_centroids is not None:
-        scores += _distance_to_nearest(flat, prompt.negative_centroids, prompt.metric)
-    return scores.reshape(size["H"], size["W"]).cpu().numpy().astype(np.float64)
+    distances = _distance_to_nearest(flat, centroids, metric)
+    return distances.reshape(size["H"], size["W"]).cpu().numpy().astype(np.float64)
 
 
 def _points_under(
@@ -118,7 +134,7 @@ def _cluster(
 ) -> Tensor:  # (K, C)
     n_distinct = len(np.unique(points, axis=0))
     if n_distinct < n_clusters:
-        log.info(
+        log.debug(
             "%d clusters, not %d: the %s has no more distinct features",
             *(n_distinct, n_clusters, name),
         )

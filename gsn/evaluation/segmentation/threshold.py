@@ -40,6 +40,7 @@ def pick_threshold(
     reference: Mask | None,  # (H, W), of the prompt view
     rule: ThresholdRule,
     label: str = "the prompt",
+    lead: FloatArray | None = None,  # (H, W), of the prompt view
 ) -> float:
     """Find the threshold of a prompt by a rule.
 
@@ -48,6 +49,9 @@ def pick_threshold(
         reference: The whole object, where it is known; read by `best_iou` alone.
         rule: One of those at the top of this file.
         label: What to call the prompt in the log.
+        lead: Where it is below 0, `cap_by_lead` will take the pixel out of the segment, so
+            `best_iou` counts it as outside. The other rules do not ask: a cut among what is left
+            moves far into the object where negative strokes took most of the background away.
 
     Raises:
         ValueError: Shapes do not fit, a score is not finite, or the reference is empty.
@@ -58,7 +62,8 @@ def pick_threshold(
         return float(scores.min()) - CONSTANT_RANGE
     if rule == "best_iou":
         if reference is not None:
-            return choose_threshold(scores, reference)
+            kept = scores if lead is None else np.where(lead < 0, scores.min(), scores)
+            return choose_threshold(kept, reference)
         _say_what_stands_in(label)
         rule = WITHOUT_REFERENCE
     return float(_otsu(scores)) if rule == "otsu" else _otsu_of_log(scores)
@@ -96,6 +101,19 @@ def segment(
 ) -> Mask:  # (H, W)
     """Mark the pixels that score at least the threshold."""
     return np.asarray(scores >= threshold)
+
+
+def cap_by_lead(
+    scores: FloatArray,  # (H, W)
+    lead: FloatArray | None,  # (H, W), below 0 where something else is nearer than the object
+    threshold: float,
+) -> FloatArray:  # (H, W)
+    """Let negative strokes take pixels out of a segment, and add none: min(s, threshold + lead).
+
+    What is cut at the threshold then asks for both, a score as high and a lead of at least 0; the
+    lower of the two ranks a pixel.
+    """
+    return scores if lead is None else np.minimum(scores, threshold + lead)
 
 
 def _check_finite(scores: FloatArray) -> None:

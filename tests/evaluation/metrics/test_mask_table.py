@@ -10,7 +10,6 @@ from gsn.evaluation.metrics.mask_table import (
     MaskRow,
     summarise,
     summarise_objects,
-    summarise_scenes,
     write_rows,
 )
 
@@ -36,11 +35,7 @@ def test_views_are_averaged_to_objects_objects_to_scenes_and_scenes_to_the_mean(
     assert statistics.mean(r.scores["iou"] for r in UNEQUAL) == pytest.approx(0.5)
 
 
-def test_scenes_and_objects_have_tables_of_their_own():
-    assert summarise_scenes(UNEQUAL) == {
-        "a": {"model": {"iou": pytest.approx(0.5)}},
-        "b": {"model": {"iou": pytest.approx(0.8)}},
-    }
+def test_objects_have_a_table_of_their_own():
     assert summarise_objects(UNEQUAL) == {
         "a": {"cup": {"model": {"iou": pytest.approx(0.2)}}, "jar": {"model": {"iou": 0.8}}},
         "b": {"box": {"model": {"iou": pytest.approx(0.8)}}},
@@ -90,7 +85,7 @@ def test_draws_that_only_some_objects_have_do_not_shift_the_mean():
     means = [(0.25 + 0.9) / 2, (0.5 + 0.9) / 2, (0.6 + 0.9) / 2]
     expected = {"iou": (0.45 + 0.9) / 2, "iou_std": np.std(means, ddof=1)}
     assert summarise(rows)["model"] == pytest.approx(expected)
-    assert summarise_scenes(rows)["b"] == {"model": {"iou": 0.9}}
+    assert summarise(rows[-1:]) == {"model": {"iou": 0.9}}
 
 
 def test_objects_of_one_draw_each_have_no_spread_even_if_its_number_differs():
@@ -108,7 +103,7 @@ def test_a_metric_that_a_row_lacks_is_left_out_of_its_means_alone():
     # IoU: cup 0.6, jar 0.4 → 0.5; box 0.5. AP: cup 0.4, jar 0.8 → 0.6; scene b has none.
     expected = {"iou": 0.5, "average_precision": 0.6}
     assert summarise(rows)["model"] == pytest.approx(expected)
-    assert summarise_scenes(rows)["b"]["model"] == {"iou": 0.5}
+    assert summarise(rows[-1:])["model"] == {"iou": 0.5}
 
 
 def test_a_metric_of_one_draw_has_no_spread_beside_one_of_two():
@@ -125,12 +120,12 @@ def test_methods_do_not_mix_and_keep_their_order():
 
 
 def test_no_rows_have_an_empty_summary():
-    assert summarise([]) == summarise_scenes([]) == summarise_objects([]) == {}
+    assert summarise([]) == summarise_objects([]) == {}
 
 
 def test_two_rows_of_one_mask_are_refused(tmp_path):
     rows = [row("a", "cup", "v0", 0.1), row("a", "cup", "v0", 0.2)]
-    for use in (summarise, summarise_scenes, lambda rows: write_rows(tmp_path / "r.csv", rows)):
+    for use in (summarise, summarise_objects, lambda rows: write_rows(tmp_path / "r.csv", rows)):
         with pytest.raises(ValueError, match="two rows for scene 'a', object 'cup', view 'v0'"):
             use(rows)
     assert list(tmp_path.iterdir()) == []

@@ -47,10 +47,47 @@ def test_all_marks_of_a_side_are_its_union(masks, tmp_path):
         rectangle=(11, 12, 13, 14),
     )
     expected = rectangle(0, 0, 1, 1) | rectangle(30, 22, 31, 23) | rectangle(5, 5, 9, 5)
-    expected |= rectangle(20, 3, 20, 3) | rectangle(21, 4, 21, 4) | rectangle(11, 12, 13, 14)
+    expected |= rectangle(20, 3, 20, 3) | rectangle(21, 4, 21, 4)
+    area = rectangle(11, 12, 13, 14)
     found = masks(marks)
     np.testing.assert_array_equal(found.positive, expected)
+    np.testing.assert_array_equal(found.box, area)
     assert found.negative is None and found.reference is None
+    # On the other side an area is marked as strokes are.
+    found = masks(Marks(points=((28, 5),)), marks)
+    np.testing.assert_array_equal(found.negative, expected | area)
+    assert found.box is None
+
+
+def test_a_positive_rectangle_is_a_box_and_no_stroke(masks, tmp_path):
+    write(tmp_path / "area.png", 255 * rectangle(8, 2, 11, 12))
+    found = masks(Marks(rectangle=(2, 3, 9, 10), box="area.png"))
+    assert found.positive is None
+    np.testing.assert_array_equal(found.box, rectangle(2, 3, 9, 10) | rectangle(8, 2, 11, 12))
+    small = masks(Marks(rectangle=(3, 3, 20, 14)), size=(6, 8))
+    # Of blocks of 4 × 4: columns 0 and 5 and row 0 are covered by a quarter, row 3 by three.
+    np.testing.assert_array_equal(small.box, rectangle(1, 1, 4, 3, (6, 8)))
+
+
+@pytest.mark.parametrize("size", [(24, 32), (12, 16)])
+def test_a_box_of_the_whole_picture_is_refused(masks, size):
+    message = "cup.yaml: the rectangle or box of 'positive' covers the whole picture, expected"
+    with pytest.raises(PromptError, match=message):
+        masks(Marks(rectangle=(0, 0, 31, 23)), size=size)
+    cut = masks(Marks(rectangle=(0, 0, 31, 23)), Marks(points=((4, 4),)), size=size)
+    np.testing.assert_array_equal(cut.box, ~cut.negative)
+
+
+def test_a_box_beside_the_image_leaves_the_strokes(masks, caplog):
+    found = masks(Marks(points=((3, 4),), rectangle=(-9, 0, -2, 5)))
+    assert found.box is None and found.positive.sum() == 1
+    assert "2 of 3 points or corners lie outside" in caplog.text
+
+
+def test_strokes_that_the_negative_covers_leave_the_box(masks):
+    found = masks(Marks(points=((3, 4),), rectangle=(8, 8, 15, 15)), Marks(points=((3, 4),)))
+    assert found.positive is None
+    np.testing.assert_array_equal(found.box, rectangle(8, 8, 15, 15))
 
 
 @pytest.mark.parametrize("size", [(24, 32), (12, 16), (6, 8), (3, 4), (48, 64), (23, 31)])
@@ -85,7 +122,8 @@ def test_a_reference_alone_is_the_positive_prompt_as_well(masks, tmp_path):
 
 def test_a_reference_shrinks_as_an_area_and_strokes_by_any_pixel(masks, tmp_path):
     write(tmp_path / "whole.png", 255 * rectangle(3, 3, 20, 14))
-    found = masks(Marks(rectangle=(3, 3, 20, 14)), reference="whole.png", size=(6, 8))
+    write(tmp_path / "strokes.png", 255 * rectangle(3, 3, 20, 14))
+    found = masks(Marks(strokes=("strokes.png",)), reference="whole.png", size=(6, 8))
     # Of blocks of 4 × 4: columns 0 and 5 and row 0 are covered by a quarter, row 3 by three.
     np.testing.assert_array_equal(found.reference, rectangle(1, 1, 4, 3, (6, 8)))
     np.testing.assert_array_equal(found.positive, rectangle(0, 0, 5, 3, (6, 8)))
@@ -96,7 +134,9 @@ def test_the_negative_corrects_the_positive(masks):
     found = masks(positive, negative)
     cut = rectangle(10, 0, 30, 12)
     np.testing.assert_array_equal(found.negative, cut)
-    np.testing.assert_array_equal(found.positive, rectangle(2, 2, 20, 20) & ~cut)
+    np.testing.assert_array_equal(found.box, rectangle(2, 2, 20, 20) & ~cut)
+    lines = Marks(lines=(((2, 8), (20, 8)),), line_width_px=1)
+    np.testing.assert_array_equal(masks(lines, negative).positive, rectangle(2, 8, 9, 8))
 
 
 def test_the_negative_corrects_a_reference_that_is_the_prompt_but_not_the_reference(
@@ -133,9 +173,8 @@ def test_sides_that_cannot_be_told_apart_are_refused(masks):
 
 def test_what_lies_outside_is_cut_off_with_a_warning(masks, caplog):
     found = masks(Marks(points=((31, 23), (32, 5), (-1, 5)), rectangle=(28, -4, 40, 1)))
-    np.testing.assert_array_equal(
-        found.positive, rectangle(28, 0, 31, 1) | rectangle(31, 23, 31, 23)
-    )
+    np.testing.assert_array_equal(found.positive, rectangle(31, 23, 31, 23))
+    np.testing.assert_array_equal(found.box, rectangle(28, 0, 31, 1))
     message = "'positive': cut off at the border of the image of 32×24 pixels: 4 of 5 points or"
     assert message in caplog.text and "the first is [32.0, 5.0]" in caplog.text
 

@@ -95,14 +95,14 @@ def test_object_view_and_draw_stay_on_the_grid():
     assert (got.label, got.draw, got.view) == ("cup", 3, "view7")
 
 
-@pytest.mark.parametrize("name", ["positive", "negative", "reference"])
+@pytest.mark.parametrize("name", ["positive", "negative", "reference", "box"])
 def test_a_mask_without_a_pixel_is_refused(name):
     masks = {"positive": mask_at((0, 0))} | {name: mask_at()}
     with pytest.raises(ValueError, match=f"'cup': {name}: expected a boolean array .* with 0"):
         prompt(**masks)
 
 
-@pytest.mark.parametrize("name", ["positive", "negative", "reference"])
+@pytest.mark.parametrize("name", ["positive", "negative", "reference", "box"])
 def test_a_mask_of_numbers_is_refused(name):
     masks = {"positive": mask_at((0, 0))} | {name: np.ones(SIZE, np.uint8)}
     with pytest.raises(ValueError, match=f"{name}: expected a boolean array .* got uint8"):
@@ -112,3 +112,29 @@ def test_a_mask_of_numbers_is_refused(name):
 def test_masks_of_two_sizes_are_refused():
     with pytest.raises(ValueError, match=r"negative: expected shape \(9 12\), got \(12, 9\)"):
         prompt(mask_at((0, 0)), negative=mask_at((0, 0)).T)
+
+
+def test_a_box_alone_is_a_prompt_and_neither_is_none():
+    assert prompt(None, box=mask_at((0, 0))).size == prompt(mask_at((0, 0))).size == SIZE
+    with pytest.raises(ValueError, match="'cup': expected 'positive' or 'box', got neither"):
+        prompt(None, reference=mask_at((0, 0)))
+
+
+def test_a_box_without_outside_is_refused():
+    with pytest.raises(ValueError, match="'cup': box: it covers the whole picture, expected"):
+        prompt(None, box=np.ones(SIZE, bool))
+
+
+def test_a_box_is_taken_at_the_pixels_of_the_grid_less_negative_ones():
+    box = np.zeros(SIZE, bool)
+    box[3:7, 1:8] = True
+    got = prompt(None, box=box, negative=mask_at((4, 4), (6, 5))).on_grid(2)
+    assert got.positive is None
+    assert np.argwhere(got.box).tolist() == [[2, 1], [2, 3], [3, 1], [3, 2]]
+
+
+def test_neither_inside_nor_outside_of_a_box_is_lost_on_the_grid():
+    between = mask_at((3, 3), (3, 4), size=(8, 8))
+    assert np.argwhere(prompt(None, box=between).on_grid(2).box).tolist() == [[2, 2]]
+    around = prompt(None, box=~between).on_grid(2).box
+    assert np.argwhere(~around).tolist() == [[2, 2]]

@@ -41,7 +41,7 @@ def random_prompt(**changes):
 
 def assert_same(prompt, other):
     assert (prompt.label, prompt.draw, prompt.view) == (other.label, other.draw, other.view)
-    for name in ("positive", "negative", "reference"):
+    for name in ("positive", "negative", "reference", "box"):
         np.testing.assert_array_equal(getattr(prompt, name), getattr(other, name), name)
 
 
@@ -97,6 +97,9 @@ def test_a_file_that_looks_like_a_prompt_but_would_not_be_read_is_refused(folder
         random_prompt(negative=None),
         random_prompt(negative=None, reference=None),
         random_prompt(label="no", view="view1"),
+        random_prompt(box=~random_prompt().negative),
+        random_prompt(positive=None, box=~random_prompt().negative),
+        random_prompt(positive=None, box=random_prompt().reference, negative=None, reference=None),
         random_prompt(label="große Tasse: #1"),
         random_prompt(positive=np.ones(SIZE, bool), negative=None, reference=np.ones(SIZE, bool)),
     ],
@@ -152,6 +155,14 @@ def test_a_written_file_is_the_same_each_time_and_plain_to_read(folder, tmp_path
         "negative": {"strokes": ["cup.negative.png"]},
         "reference": "cup.reference.png",
     }
+
+
+def test_a_rectangle_is_read_as_a_box(folder):
+    text = PIXELS.format(label="cup", x=1).replace("points: [[1, 3]]", "rectangle: [4, 5, 6, 7]")
+    (folder / "cup.yaml").write_text(text)
+    (found,) = read(folder)
+    assert found.positive is None
+    assert found.box[5:8, 4:7].all() and found.box.sum() == 9
 
 
 def test_a_prompt_is_not_written_outside_of_the_folder(folder):

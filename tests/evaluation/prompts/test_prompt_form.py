@@ -36,6 +36,7 @@ positive:
   line_width_px: 3
   points: [[100.5, 80]]
   rectangle: [40, 60, 120, 140]
+  box: area.png
 negative: {points: [[-3, 4.0]]}
 reference: cup_mask.png
 """
@@ -46,6 +47,7 @@ reference: cup_mask.png
         line_width_px=3,
         points=((100.5, 80.0),),
         rectangle=(40.0, 60.0, 120.0, 140.0),
+        box="area.png",
     )
     negative = Marks(points=((-3.0, 4.0),))
     assert found == PixelForm(1, "cup", "007", (504, 378), positive, negative, "cup_mask.png")
@@ -123,6 +125,7 @@ def test_a_fault_of_a_key_is_told(read, text, message):
         ("{lines: [[[1, 2]]], line_width_px: 0}", "'positive.line_width_px': .*equal to 1, got 0"),
         ("{rectangle: [5, 1, 4, 9]}", r"x0 <= x1 and y0 <= y1, got \[5.0, 1.0, 4.0, 9.0\]: name"),
         ("{rectangle: [5, 9, 6, 1]}", "name the upper left corner first"),
+        ("{box: area.jpg}", "'positive': file 'area.jpg': expected the name of a PNG"),
         ("{strokes: [../cup.png]}", "'positive': file '../cup.png': expected the name of a PNG"),
     ],
 )

@@ -12,6 +12,7 @@ NAMES = ("v0", "v1", "v2", "v3")
 HELD_OUT = (True, False, False, True)
 SIZE = (24, 28)
 STROKES = StrokeConfig(seeds=(4, 9), width_px=3)
+LINE = {"lines": [[[5, 5], [8, 5]]], "line_width_px": 1}
 
 
 @pytest.fixture
@@ -27,11 +28,11 @@ def gather(tmp_path):
 
 @pytest.fixture
 def write(write_prompt_file, tmp_path):
-    """Return what writes a prompt file that marks a rectangle, or a text."""
+    """Return what writes a prompt file of a line in the cup, or of a text."""
 
     def run(name, thing, **entries):
         if "text" not in entries:
-            entries = {"view": "v1", "positive": {"rectangle": [5, 5, 8, 8]}} | entries
+            entries = {"view": "v1", "positive": LINE} | entries
         write_prompt_file(tmp_path / "prompts", name, thing, **entries)
 
     return run
@@ -64,8 +65,14 @@ def test_an_object_that_a_file_points_at_gets_no_stroke_and_others_do(gather, wr
     # A prompt by hand has the reference of its file, or else the mask of its own view.
     np.testing.assert_array_equal(pixels[0].reference, room_mask == 1)
     np.testing.assert_array_equal(pixels[1].reference, room_mask == 1)
-    assert pixels[0].positive.sum() == 16
+    assert pixels[0].positive[5, 5:9].all() and pixels[0].positive.sum() == 4
     np.testing.assert_array_equal(pixels[2].reference, room_mask == 2)
+
+
+def test_the_reference_of_a_file_goes_before_the_mask_of_its_view(gather, write, room_mask):
+    write("one", "cup", reference=room_mask > 0)
+    pixels, _ = gather({1: room_mask})
+    np.testing.assert_array_equal(pixels[0].reference, room_mask > 0)
 
 
 def test_a_prompt_in_a_view_without_mask_has_no_reference(gather, write, room_mask):

@@ -34,6 +34,17 @@ def test_a_prompt_may_be_positive_alone():
     np.testing.assert_array_equal((drawn != PHOTO).any(axis=-1), POSITIVE)
 
 
+def test_a_box_is_outlined_in_green():
+    prompt = PixelPrompt("mug", 0, "view", None, box=OBJECT)
+    drawn = draw_prompt(PHOTO, prompt)
+    edge = OBJECT & ~box(slice(3, 9), slice(3, 10))
+    np.testing.assert_array_equal((drawn != PHOTO).any(axis=-1), edge)
+    (colour,) = np.unique(drawn[edge], axis=0)
+    assert colour.argmax() == 1 and colour[1] > 200
+    with pytest.raises(ValueError, match="prompt for 'mug': expected shape"):
+        draw_prompt(PHOTO[1:], prompt)
+
+
 def test_the_photo_itself_stays_as_it_was():
     before = PHOTO.copy()
     draw_prompt(PHOTO, PixelPrompt("mug", 0, "view", POSITIVE, NEGATIVE, OBJECT))

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from gsn.evaluation.report.outlines import drawing_scale, enlarge, inner_border
+from gsn.evaluation.report.outlines import (
+    drawing_scale,
+    enlarge,
+    enlarge_smoothly,
+    inner_border,
+)
 
 
 def border_by_loop(mask):
@@ -43,9 +48,20 @@ def test_what_is_drawn_on_an_enlarged_picture_does_not_touch_the_small_one():
     assert not plane.any()
 
 
-def test_a_scale_below_one_is_refused():
+@pytest.mark.parametrize("enlargement", [enlarge, enlarge_smoothly])
+def test_a_scale_below_one_is_refused(enlargement):
     with pytest.raises(ValueError, match="scale: expected at least 1, got 0"):
-        enlarge(np.zeros((2, 2)), 0)
+        enlargement(np.zeros((2, 2, 3), np.uint8), 0)
+
+
+def test_a_smoothly_enlarged_ramp_rises_without_steps():
+    ramp = np.broadcast_to(np.arange(0, 200, 20, np.uint8)[None, :, None], (5, 10, 3))
+    got = enlarge_smoothly(ramp, 4)
+    assert (got.shape, got.dtype) == ((20, 40, 3), np.uint8)
+    # Inside, where no border is near, pixel x stands at (x + 0.5) / 4 - 0.5 of the small picture.
+    places = (np.arange(8, 32) + 0.5) / 4 - 0.5
+    np.testing.assert_allclose(got[10, 8:32, 0], 20 * places, atol=1.0)
+    np.testing.assert_array_equal(enlarge_smoothly(ramp, 1), ramp)
 
 
 @pytest.mark.parametrize(("size", "scale"), [((72, 96), 4), ((189, 252), 2), ((504, 378), 1)])

@@ -25,11 +25,16 @@ def report(name="scene", **changes):
         for n in (0, 1)
     ]
     scene = SceneSection(
-        name, rows, [panel(f"prompt {name}")], {"model": {"iou": 0.5}}, b"film", [f"note {name}"]
+        name,
+        rows,
+        [panel(f"prompt {name}")],
+        {"model": {"iou": 0.5}},
+        film=b"film",
+        notes=[f"note {name}"],
+        objects={f"{name} cup": {"model": {"iou": 0.4321}}, "jar": {"model": {"iou": 0.25}}},
     )
     fields = {
         "title": f"GSN {name}",
-        "split": "unseen",
         "summary": {"model": {"iou": 0.5}, "mean_view": {"iou": 0.25}},
         "scenes": [scene, SceneSection("second", rows[:1])],
         "facts": [("commit", name)],
@@ -68,11 +73,21 @@ class Reader(HTMLParser):
 
 def test_the_page_shows_everything_of_the_report():
     page = Reader(render_page(report()))
-    for text in ("GSN scene", "unseen", "commit", "note scene", "scene 0", "second", "curve scene"):
+    for text in (
+        "GSN scene",
+        "scene cup",
+        "0.432",
+        "commit",
+        "note scene",
+        "scene 0",
+        "second",
+        "curve scene",
+    ):
         assert text in page.texts, text
     titles = ["prompt scene"] + 2 * ["scene photo", "features"] + ["scene photo", "features"]
     assert [image["alt"] for image in page.all("img")] == titles
     assert [video["src"] for video in page.all("video")] == ["data:video/mp4;base64,ZmlsbQ=="]
+    assert "unseen" not in page.texts  # the title alone says of what it is
     assert "controls" in page.all("video")[0]
     assert len(page.all("article")) == 3 and len(page.all("svg")) == 1
 

@@ -1,7 +1,13 @@
 import re
 import xml.etree.ElementTree as ET
 
-from gsn.evaluation.report.tables import method_key, metrics_table, student_numbers, view_table
+from gsn.evaluation.report.tables import (
+    method_key,
+    metrics_table,
+    objects_table,
+    student_numbers,
+    view_table,
+)
 
 SCORES = {
     "teacher_on_photo": {"iou": 0.99, "iou_std": 0.001},
@@ -39,6 +45,45 @@ def test_a_group_spans_its_columns():
 def test_nothing_is_the_best_of_one():
     table = metrics_table({"model": {"iou": 0.6}, "teacher_on_photo": {"iou": 0.7}})
     assert "<b>" not in table
+
+
+def test_the_cosine_of_colours_does_not_compete_with_that_of_features():
+    scores = {
+        "model": {"consistency_cosine": 0.9, "consistency_pck": 0.4},
+        "mean_view": {"consistency_cosine": 0.8, "consistency_pck": 0.3},
+        "colour_only": {"consistency_cosine": 1.0, "consistency_pck": 0.5},
+    }
+    assert cells(metrics_table(scores))[2:] == [
+        ["student", "*0.900*", "0.400"],
+        ["mean view", "0.800", "0.300"],
+        ["colour only", "1.000", "*0.500*"],
+    ]
+    # Not even where it is as high as the best.
+    scores["model"]["consistency_cosine"] = 1.0
+    found = cells(metrics_table(scores))
+    assert (found[2][1], found[4][1]) == ("*1.000*", "1.000")
+    assert "*" not in cells(metrics_table({m: scores[m] for m in ("model", "colour_only")}))[2][1]
+
+
+def test_objects_have_a_line_each_with_the_best_method_in_bold():
+    objects = {
+        "cup": {
+            "teacher_on_photo": {"iou": 0.9},
+            "colour_only": {"iou": 0.3, "iou_std": 0.02},
+            "model": {"iou": 0.7, "iou_std": 0.0123, "text_iou": 0.8},
+        },
+        "of a text alone": {"model": {"text_iou": 0.6}},
+        "<jar>": {"colour_only": {"iou": 0.6}, "model": {"iou": 0.5}},
+    }
+    assert cells(objects_table(objects)) == [
+        ["object", "student", "colour only", "teacher on photo"],
+        ["cup", "*0.700* ±0.012", "0.300 ±0.020", "0.900"],
+        ["<jar>", "0.500", "*0.600*", "–"],
+    ]
+
+
+def test_objects_without_iou_have_no_table():
+    assert objects_table({}) == objects_table({"cup": {"model": {"text_iou": 0.6}}}) == ""
 
 
 def test_a_view_shows_few_metrics_and_none_if_it_has_none_of_them():

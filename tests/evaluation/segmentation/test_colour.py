@@ -3,7 +3,7 @@ import pytest
 import torch
 from skimage.color import rgb2lab
 
-from gsn.evaluation.segmentation.centroids import StrokePrompt, score_map
+from gsn.evaluation.segmentation.centroids import Centroids, score_map
 from gsn.evaluation.segmentation.colour import colour_features
 
 
@@ -58,8 +58,8 @@ def test_cosine_distance_ranks_pairs_of_colours_as_their_distance_in_lab():
 def test_both_distances_rank_colours_alike():
     features = colour_features(random_colours(3))
     centroid = features[0, :1].double()
-    cosine = score_map(features, StrokePrompt(centroid, "cosine"))
-    squared = score_map(features, StrokePrompt(centroid, "squared"))
+    cosine = score_map(features, Centroids(centroid, "cosine"))
+    squared = score_map(features, Centroids(centroid, "squared"))
     # |f - g|² = 2 (1 - cos), over four channels.
     np.testing.assert_allclose(squared, cosine * 2 / 4, atol=1e-6)
 

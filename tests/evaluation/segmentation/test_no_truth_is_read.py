@@ -11,7 +11,7 @@ FILES = [*SEGMENTATION, ROOT / "gsn" / "evaluation" / "prompts" / "prompt.py"]
 # Where masks are read from files, and where predictions meet them.
 SOURCES_OF_TRUTH = ("gsn.captures", "gsn.evaluation.metrics", "gsn.model.scene", "h5py")
 # All that may be given a mask: what is fitted, on the prompt's own view.
-FITTING = {"fit_prompt", "fit_segmenter", "pick_threshold", "choose_threshold"}
+FITTING = {"fit_centroids", "fit_segmenter", "find_in_box", "pick_threshold", "choose_threshold"}
 # Seeds of a region are a mask that the scores made.
 PREDICTED = {"grow_region": {"seeds"}}
 MASK_TYPES = ("Mask", "bool_", "uint8", "PixelPrompt", "Labels")

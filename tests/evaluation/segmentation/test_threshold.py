@@ -5,7 +5,12 @@ import pytest
 from skimage.filters import threshold_otsu
 
 from gsn.evaluation.segmentation import threshold
-from gsn.evaluation.segmentation.threshold import choose_threshold, pick_threshold, segment
+from gsn.evaluation.segmentation.threshold import (
+    cap_by_lead,
+    choose_threshold,
+    pick_threshold,
+    segment,
+)
 
 RULES = ["best_iou", "otsu", "log_otsu"]
 
@@ -153,3 +158,21 @@ def test_two_values_are_told_apart(rule):
 def test_no_rule_takes_scores_that_are_not_finite(rule):
     with pytest.raises(ValueError, match="scores: expected finite values"):
         pick_threshold(np.array([[0.0, np.inf]]), np.array([[True, False]]), rule)
+
+
+def test_pixels_without_lead_are_outside_for_best_iou_alone():
+    scores = np.array([[4.0, 3.0, 2.0, 1.0, 0.0]])
+    reference = np.array([[True, False, True, False, False]])
+    lead = np.array([[1.0, -1.0, 0.0, 1.0, 1.0]])
+    # With the second pixel out of the way the cut at 2 fits wholly; with it 1 of 1 or 2 of 3.
+    assert pick_threshold(scores, reference, "best_iou", lead=lead) == 2.0
+    assert segment(cap_by_lead(scores, lead, 2.0), 2.0).tolist() == reference.tolist()
+    for rule in ("otsu", "log_otsu"):
+        cut = pick_threshold(scores, reference, rule)
+        assert pick_threshold(scores, reference, rule, lead=lead) == cut
+
+
+def test_the_lower_of_score_and_lead_counts():
+    scores, lead = np.array([[-1.0, -0.2, -0.2]]), np.array([[9.0, 0.3, -0.1]])
+    np.testing.assert_allclose(cap_by_lead(scores, lead, -0.5), [[-1.0, -0.2, -0.6]])
+    assert cap_by_lead(scores, None, -0.5) is scores
