@@ -29,16 +29,16 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gsn.atomic import complete_or_absent
 from gsn.captures.pack import open_pack
-from gsn.evaluation.assemble_report import assemble_report
 from gsn.evaluation.config import EvaluateConfig, Split
 from gsn.evaluation.metrics.image_metrics import load_lpips
 from gsn.evaluation.prompts.prompt_file import write_prompt
-from gsn.evaluation.render_cache import RenderCache, fingerprint_renders
-from gsn.evaluation.rendering import RenderConfig, SceneRenderer
+from gsn.evaluation.report.assemble_report import assemble_report
 from gsn.evaluation.report.page import write_page
 from gsn.evaluation.scene_evaluation import SceneResult, evaluate_scene
 from gsn.evaluation.scene_task import SceneTask, make_task
 from gsn.evaluation.summary import write_plots, write_tables
+from gsn.evaluation.views.render_cache import RenderCache, fingerprint_renders
+from gsn.evaluation.views.rendering import RenderConfig, SceneRenderer
 from gsn.features.prompts import load_text_query
 from gsn.fingerprint import sha256_of_file
 from gsn.model.checkpoint import Checkpoint, load_checkpoint
@@ -114,13 +114,14 @@ def evaluate(
             renders = RenderCache(folders.renders / name, made_by, device)
             film = films / name / "orbit.mp4"
             results.append(evaluate_scene(renderer, renders, task, cfg, lpips, images / name, film))
-    minutes = (time.monotonic() - started) / 60
-    write_tables(out, results)
-    write_plots(out / "plots", results)
-    facts = [("teacher", ", ".join(sorted(teachers))), *describe(checkpoint, cfg)]
-    facts += [("machine", describe_machine(device)), ("minutes", f"{minutes:.1f}")]
-    history = checkpoint.training.get("history", [])
-    write_page(out / "index.html", assemble_report(split, results, facts, history))
+        minutes = (time.monotonic() - started) / 60
+        facts = [("teacher", ", ".join(sorted(teachers))), *describe(checkpoint, cfg)]
+        facts += [("machine", describe_machine(device)), ("minutes", f"{minutes:.1f}")]
+        history = checkpoint.training.get("history", [])
+        # What can fail comes before the first file of an older report is replaced.
+        write_page(out / "index.html", assemble_report(split, results, facts, history))
+        write_tables(out, results)
+        write_plots(out / "plots", results)
     log.info("%d scenes in %.1f min: open %s", len(scenes), minutes, out / "index.html")
 
 
@@ -135,8 +136,9 @@ def write_prompts(folder: Path, task: SceneTask) -> None:
     """Write the prompts that were used as prompt files, to be looked at, changed and used again."""
     labels = list(dict.fromkeys(prompt.label for prompt in task.prompts))
     for prompt in task.prompts:
-        # Labels are free text; files are called by their number.
-        write_prompt(folder, f"object_{labels.index(prompt.label) + 1}_{prompt.draw}", prompt)
+        # Labels are free text; files are called by their number, and read in the order of names.
+        name = f"object_{labels.index(prompt.label) + 1:03d}_{prompt.draw:03d}"
+        write_prompt(folder, name, prompt)
 
 
 def describe(checkpoint: Checkpoint, cfg: EvaluateConfig) -> list[tuple[str, str]]:

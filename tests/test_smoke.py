@@ -161,7 +161,7 @@ def test_a_second_evaluation_renders_nothing_and_says_the_same(run, data, params
     def never(*_):
         raise AssertionError("rendered again")
 
-    monkeypatch.setattr("gsn.evaluation.rendering.render_camera", never)
+    monkeypatch.setattr("gsn.evaluation.views.rendering.render_camera", never)
     cfg = load_section(params, "evaluate", EvaluateConfig)
     out = run.folder / "again"
     renders, targets = run.folder / "renders", data / "targets"

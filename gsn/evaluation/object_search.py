@@ -6,10 +6,7 @@ which objects are searched needs its features and colours alone: no mask of it c
 
 from dataclasses import dataclass
 
-from gsn.evaluation.comparators import COLOUR
 from gsn.evaluation.prompts.prompt import PixelPrompt, TextPrompt
-from gsn.evaluation.rendering import View
-from gsn.evaluation.scene_views import SceneViews
 from gsn.evaluation.segmentation.relevancy import TextSegmenter
 from gsn.evaluation.segmentation.segmenter import (
     Segmentation,
@@ -17,6 +14,9 @@ from gsn.evaluation.segmentation.segmenter import (
     Segmenter,
     fit_segmenter,
 )
+from gsn.evaluation.views.comparators import COLOUR
+from gsn.evaluation.views.rendering import View
+from gsn.evaluation.views.scene_views import SceneViews
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ObjectSearch:
         numbers = {name: number for number, name in enumerate(views.scene.view_names)}
         for prompt in prompts:
             on_grid = prompt.on_grid(views.stride)
-            for method, view in views.of(numbers[prompt.view]).items():
+            for method, view in views.prompted(numbers[prompt.view]).items():
                 if view.feature is not None:
                     self.segmenters[Search(method, prompt.label, prompt.draw)] = fit_segmenter(
                         view.feature, view.rgb, on_grid, config

@@ -10,16 +10,16 @@ from gsn.evaluation.config import EvaluateConfig
 from gsn.evaluation.metrics.image_metrics import Lpips
 from gsn.evaluation.metrics.mask_table import MaskRow
 from gsn.evaluation.metrics.mean_scores import mean_scores
+from gsn.evaluation.metrics.true_masks import Curve
 from gsn.evaluation.object_search import ObjectSearch
-from gsn.evaluation.orbit import film_orbit
-from gsn.evaluation.render_cache import RenderCache
-from gsn.evaluation.rendering import SceneRenderer
 from gsn.evaluation.report.content import SceneSection
-from gsn.evaluation.scene_pages import ScenePages
+from gsn.evaluation.report.orbit import film_orbit
+from gsn.evaluation.report.scene_pages import ScenePages
 from gsn.evaluation.scene_scores import SceneScorer, Scores
 from gsn.evaluation.scene_task import SceneTask
-from gsn.evaluation.scene_views import SceneViews
-from gsn.evaluation.true_masks import Curve
+from gsn.evaluation.views.render_cache import RenderCache
+from gsn.evaluation.views.rendering import SceneRenderer
+from gsn.evaluation.views.scene_views import SceneViews
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import torch
 
-from gsn.evaluation.comparators import MODEL, TEACHER
 from gsn.evaluation.metrics.consistency import (
     ConsistencyConfig,
     PosedFeatures,
@@ -13,10 +12,11 @@ from gsn.evaluation.metrics.consistency import (
 from gsn.evaluation.metrics.feature_metrics import score_features
 from gsn.evaluation.metrics.image_metrics import Lpips, score_image
 from gsn.evaluation.metrics.mask_table import MaskRow
+from gsn.evaluation.metrics.true_masks import TrueMasks
 from gsn.evaluation.object_search import Found, ObjectSearch, TextSearch
-from gsn.evaluation.rendering import View
-from gsn.evaluation.scene_views import PICTURED, SceneViews
-from gsn.evaluation.true_masks import TrueMasks
+from gsn.evaluation.views.comparators import MODEL, TEACHER
+from gsn.evaluation.views.rendering import View
+from gsn.evaluation.views.scene_views import PICTURED, SceneViews
 
 Scores = dict[str, float]
 

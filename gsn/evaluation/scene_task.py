@@ -6,12 +6,12 @@ from pathlib import Path
 
 from gsn.captures.pack import Pack
 from gsn.evaluation.config import EvaluateConfig, Split
+from gsn.evaluation.metrics.true_masks import TrueMasks
 from gsn.evaluation.object_search import TextSearch
 from gsn.evaluation.prompts.prompt import PixelPrompt, TextPrompt
 from gsn.evaluation.prompts.scene_prompts import gather_prompts
 from gsn.evaluation.scene_scores import held_out_views
 from gsn.evaluation.segmentation.relevancy import TextSegmenter, names
-from gsn.evaluation.true_masks import TrueMasks
 from gsn.features.prompts import TextQuery
 
 log = logging.getLogger(__name__)

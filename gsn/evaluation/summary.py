@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from gsn.atomic import complete_or_absent
-from gsn.evaluation.comparators import MODEL
 from gsn.evaluation.metrics.mask_table import MaskRow, summarise, summarise_objects, write_rows
 from gsn.evaluation.metrics.mean_scores import mean_scores
+from gsn.evaluation.metrics.true_masks import Curve
 from gsn.evaluation.report.content import MethodScores
+from gsn.evaluation.report.scene_pages import TEXT_PREFIX
 from gsn.evaluation.scene_evaluation import SceneResult
-from gsn.evaluation.scene_pages import TEXT_PREFIX
-from gsn.evaluation.true_masks import Curve
+from gsn.evaluation.views.comparators import MODEL
 
 
 def summarise_results(results: Sequence[SceneResult]) -> MethodScores:

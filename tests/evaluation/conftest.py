@@ -14,13 +14,13 @@ from gsn.evaluation.config import EvaluateConfig, OrbitConfig, PerSplit
 from gsn.evaluation.metrics.consistency import ConsistencyConfig
 from gsn.evaluation.prompts.prompt import PixelPrompt
 from gsn.evaluation.prompts.scene_prompts import StrokeConfig
-from gsn.evaluation.render_cache import RenderCache
-from gsn.evaluation.rendering import RenderConfig, SceneRenderer
-from gsn.evaluation.scene_views import SceneViews
 from gsn.evaluation.segmentation.guided_filter import GuidedConfig
 from gsn.evaluation.segmentation.region_growing import GrowConfig
 from gsn.evaluation.segmentation.relevancy import TextConfig
 from gsn.evaluation.segmentation.segmenter import SegmentationConfig
+from gsn.evaluation.views.render_cache import RenderCache
+from gsn.evaluation.views.rendering import RenderConfig, SceneRenderer
+from gsn.evaluation.views.scene_views import SceneViews
 from gsn.features.basis import Basis
 from gsn.features.prompts import Prompts, TextQuery
 from gsn.geometry.cell_grid import CellGrid

@@ -7,9 +7,9 @@ import pytest
 from gsn.evaluation.metrics.mask_metrics import score_mask
 from gsn.evaluation.object_search import ObjectSearch, Search, TextSearch
 from gsn.evaluation.prompts.prompt import TextPrompt
-from gsn.evaluation.rendering import View
 from gsn.evaluation.segmentation.relevancy import TextSegmenter
 from gsn.evaluation.segmentation.segmenter import fit_segmenter
+from gsn.evaluation.views.rendering import View
 from gsn.model.sources import TeacherMaps
 
 TARGET = 3  # held out
@@ -66,7 +66,10 @@ def test_a_method_is_fitted_on_what_it_shows_of_the_view_of_the_prompt(
     search, prompts, room_views, config
 ):
     for prompt, view in zip(prompts, (1, 1, 4), strict=True):
-        for method, shown in room_views.of(view).items():
+        of_view = room_views.of(view)
+        # The teacher's map of the prompt's own photo is at hand, as that of any source view.
+        copied = dict.fromkeys(("nearest_view", "mean_view"), of_view["teacher_on_photo"])
+        for method, shown in (of_view | copied).items():
             expected = fit_segmenter(
                 shown.feature, shown.rgb, prompt.on_grid(2), config.segmentation
             )
@@ -128,7 +131,7 @@ def test_without_prompts_nothing_is_rendered_and_nothing_found(
     make_model, make_views, room, room_views, config, monkeypatch
 ):
     views = make_views(make_model(4), room)
-    monkeypatch.setattr(views, "of", None)
+    monkeypatch.setattr(views, "prompted", None)
     search = ObjectSearch([], views, config.segmentation)
     assert search.find(room_views.of(TARGET)) == {}
 

@@ -7,11 +7,11 @@ import torch
 
 from gsn.captures.pack import open_pack
 from gsn.evaluation.config import PerSplit
-from gsn.evaluation.render_cache import RenderCache
-from gsn.evaluation.rendering import RenderConfig, SceneRenderer
 from gsn.evaluation.report.film import count_frames
 from gsn.evaluation.scene_evaluation import evaluate_scene
 from gsn.evaluation.scene_task import make_task
+from gsn.evaluation.views.render_cache import RenderCache
+from gsn.evaluation.views.rendering import RenderConfig, SceneRenderer
 
 TARGETS = (0, 3)
 PICTURED = {"model", "carried_by_depth", "nearest_view", "mean_view"}
@@ -103,7 +103,7 @@ def test_a_second_evaluation_renders_nothing_and_says_the_same(
     def never(*_):
         raise AssertionError("rendered again")
 
-    monkeypatch.setattr("gsn.evaluation.rendering.render_camera", never)
+    monkeypatch.setattr("gsn.evaluation.views.rendering.render_camera", never)
     with caplog.at_level(logging.INFO):
         second = evaluate(masks, film=True)
     # Two targets, the view of the prompts, and two frames.
@@ -121,7 +121,7 @@ def test_without_masks_what_prompt_files_point_at_is_searched_and_pictured_not_s
     for titles in panel_titles(result):
         assert titles[-2:] == ["score: lamp", "lamp (truth unknown)"]
     assert [panel.title for panel in result.section.prompts] == ["lamp in view room_1"]
-    assert "nothing tells whether" in result.section.notes[0]
+    assert "No mask of a held-out view" in result.section.notes[0]
     assert kinds(result.means)["model"] == IMAGE | FEATURE | CONSISTENCY
 
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from gsn.evaluation.comparators import true_view
 from gsn.evaluation.metrics.consistency import PosedFeatures, score_consistency
 from gsn.evaluation.metrics.feature_metrics import score_features
 from gsn.evaluation.metrics.image_metrics import score_image
 from gsn.evaluation.metrics.mask_metrics import score_mask
+from gsn.evaluation.metrics.true_masks import TrueMasks
 from gsn.evaluation.object_search import ObjectSearch, Search, TextSearch
 from gsn.evaluation.prompts.prompt import TextPrompt
 from gsn.evaluation.scene_scores import SceneScorer, held_out_views
 from gsn.evaluation.segmentation.relevancy import TextSegmenter
-from gsn.evaluation.true_masks import TrueMasks
+from gsn.evaluation.views.comparators import true_view
 
 TARGET = 3  # held out
 PICTURED = {"model", "carried_by_depth", "nearest_view", "mean_view"}

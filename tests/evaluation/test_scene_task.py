@@ -8,9 +8,9 @@ import torch
 from gsn.captures.pack import open_pack
 from gsn.evaluation.object_search import ObjectSearch, Search
 from gsn.evaluation.prompts.strokes import draw_stroke
-from gsn.evaluation.rendering import View
 from gsn.evaluation.scene_scores import SceneScorer
 from gsn.evaluation.scene_task import make_task
+from gsn.evaluation.views.rendering import View
 
 TARGETS = [0, 3]
 SOURCES = (1, 2, 4, 5)

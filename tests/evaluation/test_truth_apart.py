@@ -11,12 +11,12 @@ EVALUATION = ROOT / "gsn" / "evaluation"
 FILES = sorted(EVALUATION.rglob("*.py"))
 # Everything that a method is made of: what it sees, what it is asked, how it answers.
 METHODS = [
-    *(EVALUATION / f"{name}.py" for name in ("object_search", "scene_views", "comparators")),
-    *(EVALUATION / f"{name}.py" for name in ("rendering", "render_cache", "spiral")),
+    EVALUATION / "object_search.py",
+    *sorted((EVALUATION / "views").glob("*.py")),
     *sorted((EVALUATION / "segmentation").glob("*.py")),
     EVALUATION / "prompts" / "prompt.py",
 ]
-TRUTH = ("gsn.captures.pack", "gsn.evaluation.true_masks", "gsn.evaluation.metrics")
+TRUTH = ("gsn.captures.pack", "gsn.evaluation.metrics.true_masks", "gsn.evaluation.metrics")
 
 
 def named(path):
@@ -65,7 +65,7 @@ def test_there_is_something_to_check():
     run = {named(path) for path in all_run_by(METHODS)}
     assert {"evaluation/object_search.py", "evaluation/segmentation/threshold.py"} <= run
     scoring = {named(path) for path in all_run_by([EVALUATION / "scene_scores.py"])}
-    assert {"evaluation/true_masks.py", "evaluation/metrics/mask_metrics.py"} <= scoring
+    assert {"evaluation/metrics/true_masks.py", "evaluation/metrics/mask_metrics.py"} <= scoring
 
 
 def test_no_method_imports_a_pack_a_true_mask_or_a_score_even_at_second_hand():
@@ -101,7 +101,7 @@ def test_masks_of_views_are_read_by_the_task_alone():
 def test_objects_are_cut_out_of_masks_for_prompts_and_for_the_truth_alone():
     assert importers("gsn.evaluation.prompts.draw_prompts.object_mask") == {
         "evaluation/prompts/scene_prompts.py",
-        "evaluation/true_masks.py",
+        "evaluation/metrics/true_masks.py",
     }
     assert importers("gsn.evaluation.prompts.draw_prompts.draw_prompts") == {
         "evaluation/prompts/scene_prompts.py"
@@ -109,8 +109,8 @@ def test_objects_are_cut_out_of_masks_for_prompts_and_for_the_truth_alone():
 
 
 def test_the_truth_is_known_to_scores_and_pictures_alone():
-    assert importers("gsn.evaluation.true_masks.TrueMasks") == {
-        "evaluation/scene_pages.py",
+    assert importers("gsn.evaluation.metrics.true_masks.TrueMasks") == {
+        "evaluation/report/scene_pages.py",
         "evaluation/scene_scores.py",
         "evaluation/scene_task.py",
     }

@@ -16,10 +16,13 @@ from typer.testing import CliRunner
 from gsn.captures.capture import Capture, Masks
 from gsn.captures.pack import write_pack
 from gsn.evaluation.config import EvaluateConfig
+from gsn.evaluation.metrics.true_masks import TrueMasks
+from gsn.evaluation.prompts.prompt import PixelPrompt
 from gsn.evaluation.prompts.prompt_file import read_prompts
 from gsn.evaluation.prompts.strokes import draw_stroke
-from gsn.evaluation.rendering import SceneRenderer
 from gsn.evaluation.scene_scores import SceneScorer
+from gsn.evaluation.scene_task import SceneTask
+from gsn.evaluation.views.rendering import SceneRenderer
 from gsn.features.basis import Basis
 from gsn.features.prompts import Prompts
 from gsn.features.store import StoreHeader
@@ -28,7 +31,7 @@ from gsn.features.update import StoreUpdate, store_path
 from gsn.geometry.cell_grid import CellGrid
 from gsn.model.checkpoint import Checkpoint
 from pipeline.config import load_section
-from pipeline.evaluate import Folders, evaluate, main
+from pipeline.evaluate import Folders, evaluate, main, write_prompts
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[2]
@@ -233,6 +236,18 @@ def test_the_strokes_that_were_drawn_can_be_read_again(report, cfg):
     assert not (report / "prompts" / "cellar").exists()
 
 
+def test_more_than_ten_strokes_come_back_in_their_order(tmp_path):
+    stroke = np.zeros((24, 28), bool)
+    prompts = []
+    for draw in range(12):
+        stroke[draw] = True
+        prompts.append(PixelPrompt("cup", draw, "attic_1", stroke.copy()))
+    task = SceneTask([], prompts, None, TrueMasks("attic", (), (), {}, 0.1), 0)
+    write_prompts(tmp_path, task)
+    found = read_prompts(tmp_path, ["attic_1"], [False], (24, 28))
+    assert [int(one.positive.any(axis=1).sum()) for one in found] == list(range(1, 13))
+
+
 def test_prompts_that_were_written_give_the_same_scores_as_prompt_files(run, report, tmp_path):
     raw = tmp_path / "raw" / "attic" / "prompts"
     shutil.copytree(report / "prompts" / "attic", raw)
@@ -308,6 +323,19 @@ def test_a_run_that_breaks_off_leaves_the_older_report_and_its_renders(
     monkeypatch.setattr(SceneRenderer, "view", counted)
     run(out, cfg=quick, renders=renders)
     assert rendered == [("cellar", view) for view in HELD_OUT]
+
+
+def test_a_report_that_cannot_be_laid_out_leaves_the_older_one(run, quick, tmp_path, monkeypatch):
+    run(tmp_path / "out", ["attic"], cfg=quick)
+    before = contents(tmp_path / "out")
+
+    def broken(*_):
+        raise ValueError("no page")
+
+    monkeypatch.setattr("gsn.evaluation.report.page.render_page", broken)
+    with pytest.raises(ValueError, match="no page"):
+        run(tmp_path / "out", cfg=quick)
+    assert contents(tmp_path / "out") == before
 
 
 def test_a_second_run_gives_the_same_report_and_nothing_of_an_older_one_stays(run, quick, tmp_path):

@@ -79,8 +79,19 @@ def masks_of_form(
             f"{path}: the rectangle or box of 'positive' covers the whole picture, expected pixels "
             "outside of it, from which the object is told: make it smaller, or draw strokes"
         )
-    reference = resize_area(whole, size) if whole is not None else None
+    reference = None
+    if whole is not None:
+        reference = _resize_reference(whole, marked, _union(positive, box), size)
     return FormMasks(positive, negative, reference, box)
+
+
+def _resize_reference(whole: Mask, marked: Mask | None, kept: Mask | None, size: Size) -> Mask:
+    """Bring a reference to working size; it still holds a pixel of what was marked in it."""
+    reference = resize_area(whole, size)
+    if marked is None or kept is None or (kept & reference).any():
+        return reference
+    # An area loses pixels at its border, a stroke does not.
+    return reference | resize_strokes(marked & whole, size)
 
 
 def _union(mask: Mask | None, other: Mask | None) -> Mask | None:

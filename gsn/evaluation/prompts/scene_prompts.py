@@ -1,5 +1,6 @@
 """All prompts of one scene: those of files beside it, and strokes drawn where it has only masks."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from gsn.captures.images import Size
 from gsn.evaluation.prompts.draw_prompts import draw_prompts, object_mask
 from gsn.evaluation.prompts.prompt import PixelPrompt, TextPrompt
 from gsn.evaluation.prompts.prompt_file import read_prompts
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
@@ -82,4 +85,13 @@ def _with_reference(
     if mask is None or prompt.reference is not None:
         return prompt
     whole = object_mask(mask, labels, prompt.label)
-    return replace(prompt, reference=whole) if whole.any() else prompt
+    if not whole.any():
+        return prompt
+    if not any((whole & mask).any() for mask in (prompt.positive, prompt.box) if mask is not None):
+        log.warning(
+            "%s in view %s: no pixel of the prompt lies in the mask of that name, which is not "
+            "used as its reference: is the object called otherwise in the masks?",
+            *(prompt.label, prompt.view),
+        )
+        return prompt
+    return replace(prompt, reference=whole)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from gsn.evaluation.comparators import COLOUR
+from gsn.evaluation.views.comparators import COLOUR
 
 SPREAD = "_std"  # `iou_std` is the standard deviation of `iou` over seeds
 GROUPS = ("images", "features", "objects from strokes", "objects from texts", "consistency")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gsn.evaluation.comparators import CARRIED, COLOUR, MEAN, MODEL, NEAREST, TEACHER
+from gsn.evaluation.views.comparators import CARRIED, COLOUR, MEAN, MODEL, NEAREST, TEACHER
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from itertools import groupby
 
-from gsn.evaluation.comparators import MODEL
 from gsn.evaluation.report.columns import SPREAD, Column, columns_of
 from gsn.evaluation.report.content import MethodScores
 from gsn.evaluation.report.methods import in_order, needs_photo, style_of
+from gsn.evaluation.views.comparators import MODEL
 
 VIEW_KEYS = ("psnr_db", "feature_cosine", "iou")  # what is said of a single view
 OBJECT_KEY = "iou"  # and of a single object

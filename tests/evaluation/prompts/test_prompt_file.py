@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -169,3 +170,16 @@ def test_a_prompt_is_not_written_outside_of_the_folder(folder):
     with pytest.raises(ValueError, match=r"'\.\./cup': expected a file name without folder"):
         write_prompt(folder, "../cup", random_prompt())
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_prompt_at_the_border_of_a_shrunk_object_is_written_so_that_it_can_be_read(folder):
+    whole = np.zeros((72, 96), np.uint8)
+    whole[9:30, 9:13] = 255  # of the new column 4 a third: a stroke keeps it, an area does not
+    cv2.imwrite(str(folder / "whole.png"), whole)
+    entries = {"version": 1, "object": "cup", "view": "view1", "image_size_px": [96, 72]}
+    entries |= {"positive": {"points": [[12, 20]]}, "reference": "whole.png"}
+    (folder / "a.yaml").write_text(yaml.safe_dump(entries))
+    (prompt,) = read(folder)
+    write_prompt(folder / "again", "a", prompt)
+    (again,) = read(folder / "again")
+    assert_same(again, prompt)

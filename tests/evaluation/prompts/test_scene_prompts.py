@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gsn.evaluation.prompts.prompt import TextPrompt
+from gsn.evaluation.prompts.prompt_file import read_prompts, write_prompt
 from gsn.evaluation.prompts.scene_prompts import StrokeConfig, gather_prompts
 from gsn.evaluation.prompts.strokes import draw_stroke
 from gsn.strict_yaml import validate
@@ -80,6 +81,17 @@ def test_a_prompt_in_a_view_without_mask_has_no_reference(gather, write, room_ma
     write("two", "lid", view="v1")
     pixels, _ = gather({1: room_mask})
     assert [prompt.reference for prompt in pixels[:2]] == [None, None]
+
+
+def test_a_prompt_beside_the_mask_of_its_name_has_no_reference(
+    gather, write, room_mask, caplog, tmp_path
+):
+    write("one", "jar")  # its pixels are those of the cup
+    pixels, _ = gather({1: room_mask})
+    assert pixels[0].reference is None
+    assert "jar in view v1: no pixel of the prompt lies in the mask of that name" in caplog.text
+    write_prompt(tmp_path / "again", "one", pixels[0])
+    assert len(read_prompts(tmp_path / "again", NAMES, HELD_OUT, SIZE)) == 1
 
 
 def test_equal_seeds_are_refused():

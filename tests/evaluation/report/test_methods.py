@@ -1,5 +1,5 @@
-from gsn.evaluation.comparators import CARRIED, COLOUR, MEAN, MODEL, NEAREST, TEACHER
 from gsn.evaluation.report.methods import STYLES, in_order, needs_photo, style_of
+from gsn.evaluation.views.comparators import CARRIED, COLOUR, MEAN, MODEL, NEAREST, TEACHER
 
 
 def luminance(colour):

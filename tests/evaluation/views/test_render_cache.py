@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gsn.evaluation.render_cache import RenderCache, fingerprint_renders
-from gsn.evaluation.rendering import RenderConfig, View
+from gsn.evaluation.views.render_cache import RenderCache, fingerprint_renders
+from gsn.evaluation.views.rendering import RenderConfig, View
 
 CPU = torch.device("cpu")
 CONFIG = RenderConfig(source_views=3, pixel_stride=2, chunk_rays=100)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gsn.evaluation.comparators import MODEL
 from gsn.evaluation.metrics.mask_metrics import score_mask
 from gsn.evaluation.metrics.mask_table import MaskRow
 from gsn.evaluation.metrics.precision_recall import precision_recall
 from gsn.evaluation.object_search import Found
 from gsn.evaluation.prompts.draw_prompts import object_mask
+from gsn.evaluation.views.comparators import MODEL
 
 Mask = npt.NDArray[np.bool_]
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # recall, precision

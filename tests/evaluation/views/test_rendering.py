@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gsn.evaluation.rendering import (
+from gsn.evaluation.views.rendering import (
     RenderConfig,
     SceneRenderer,
     encode_pool,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gsn.evaluation.rendering import View, nearest_in_pool
+from gsn.evaluation.views.rendering import View, nearest_in_pool
 from gsn.geometry.cell_grid import CellGrid
 from gsn.geometry.projection import project
 from gsn.geometry.rays import pixel_grid, pixel_rays

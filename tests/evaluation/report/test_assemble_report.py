@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from gsn.evaluation.assemble_report import assemble_report
 from gsn.evaluation.metrics.mask_table import MaskRow
+from gsn.evaluation.report.assemble_report import assemble_report
 from gsn.evaluation.report.content import SceneSection
 from gsn.evaluation.report.page import render_page
 from gsn.evaluation.scene_evaluation import SceneResult

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gsn.evaluation.comparators import MODEL, TEACHER
 from gsn.evaluation.metrics.mask_table import MaskRow
 from gsn.evaluation.metrics.mean_scores import mean_scores
+from gsn.evaluation.metrics.true_masks import TrueMasks
 from gsn.evaluation.object_search import Found, ObjectSearch, Search
 from gsn.evaluation.prompts.prompt import PixelPrompt
-from gsn.evaluation.rendering import View
 from gsn.evaluation.report.content import MethodScores, Panel, SceneSection, ViewRow
 from gsn.evaluation.report.film import film_frame
 from gsn.evaluation.report.marks import draw_mask, draw_prompt
@@ -25,8 +24,9 @@ from gsn.evaluation.report.pictures import (
 )
 from gsn.evaluation.report.strip import strip
 from gsn.evaluation.scene_scores import ViewResult
-from gsn.evaluation.scene_views import SceneViews
-from gsn.evaluation.true_masks import TrueMasks
+from gsn.evaluation.views.comparators import MODEL, TEACHER
+from gsn.evaluation.views.rendering import View
+from gsn.evaluation.views.scene_views import SceneViews
 
 SCORE_PERCENT = (1.0, 99.5)  # of the scores in the prompt's view: the ends of the colours
 TEXT_PREFIX = "text_"
@@ -49,10 +49,14 @@ class ScenePages:
         self._truth = truth
         self._folder = folder
         self._rows: list[ViewRow] = []
+        self._n_scored = 0
         scene = views.scene
         maps = scene.teacher_maps(scene.source_pool)
+        # A colour has three components: fewer channels are searched and scored, but not pictured.
         self._colours = (
-            FeatureColours.fit(list(maps.values.permute(0, 2, 3, 1))) if maps is not None else None
+            FeatureColours.fit(list(maps.values.permute(0, 2, 3, 1)))
+            if maps is not None and maps.values.shape[1] >= 3
+            else None
         )
         self._numbers = {name: number for number, name in enumerate(scene.view_names)}
         self._prompts = [prompt for prompt in prompts if prompt.draw == 0]
@@ -62,6 +66,7 @@ class ScenePages:
         panels = self._panels(result)
         picture = strip([(panel.title, panel.picture) for panel in panels])
         write_png(self._folder / f"{result.name}.png", picture)
+        self._n_scored += len(result.rows)
         self._rows.append(ViewRow(result.name, panels, view_scores(result)))
 
     def section(self, film: bytes | None) -> SceneSection:
@@ -71,8 +76,8 @@ class ScenePages:
             notes.append("No stroke is drawn: no mask of a source view shows an object.")
         elif not self._prompts:
             notes.append("No object is searched for: the scene has neither masks nor prompts.")
-        elif not self._truth.masks:
-            notes.append("Without masks nothing tells whether the objects found are right.")
+        elif not self._n_scored:
+            notes.append("No mask of a held-out view tells whether the objects found are right.")
         prompts = [
             Panel(self._prompt_title(one), self._prompt_picture(one)) for one in self._prompts
         ]

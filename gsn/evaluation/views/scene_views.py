@@ -5,7 +5,8 @@ from functools import cache
 
 import torch
 
-from gsn.evaluation.comparators import (
+from gsn.evaluation.segmentation.colour import colour_features
+from gsn.evaluation.views.comparators import (
     CARRIED,
     COLOUR,
     MEAN,
@@ -17,9 +18,8 @@ from gsn.evaluation.comparators import (
     nearest_view,
     true_view,
 )
-from gsn.evaluation.render_cache import RenderCache
-from gsn.evaluation.rendering import SceneRenderer, View
-from gsn.evaluation.segmentation.colour import colour_features
+from gsn.evaluation.views.render_cache import RenderCache
+from gsn.evaluation.views.rendering import SceneRenderer, View
 
 # Methods that show a picture of their own; the photo and the student's picture again are none.
 PICTURED = (MODEL, NEAREST, MEAN, CARRIED)
@@ -38,6 +38,14 @@ class SceneViews:
     def truth(self, view: int) -> View:
         """Return the photo and the teacher's own map of it."""
         return true_view(self.scene, view, self.stride)
+
+    def prompted(self, view: int) -> dict[str, View]:
+        """Return a source view that a prompt was drawn in, by method.
+
+        To copy source views is, of a source view, to have its photo and the teacher's map of it.
+        """
+        own = self.truth(view)
+        return self.of(view) | {NEAREST: own, MEAN: own}
 
     def _of(self, view: int) -> dict[str, View]:
         """Return the view by method; features are absent where a method has none."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gsn.evaluation.metrics.mask_table import MaskRow
+from gsn.evaluation.metrics.true_masks import TrueMasks
 from gsn.evaluation.object_search import ObjectSearch, Search
 from gsn.evaluation.report.film import film_frame
 from gsn.evaluation.report.marks import draw_mask, draw_prompt
@@ -17,10 +18,9 @@ from gsn.evaluation.report.pictures import (
     overlay_mask,
     to_picture,
 )
+from gsn.evaluation.report.scene_pages import ScenePages, view_scores
 from gsn.evaluation.report.strip import strip
-from gsn.evaluation.scene_pages import ScenePages, view_scores
 from gsn.evaluation.scene_scores import SceneScorer, ViewResult
-from gsn.evaluation.true_masks import TrueMasks
 from gsn.model.sources import TeacherMaps
 
 TARGET = 3  # held out
@@ -188,14 +188,31 @@ def test_rows_stand_in_the_order_in_which_they_were_drawn(make_room):
     assert [row.view for row in room.pages.section(None).rows] == ["room_3", "room_0"]
 
 
-def test_the_section_says_what_cannot_be_told(make_room):
-    full, without_masks, without_both = (
-        make_room(**changes).pages.section(None).notes
-        for changes in ({}, {"masks": {}}, {"masks": {}, "prompts": []})
-    )
-    assert full == []
-    assert without_masks == ["Without masks nothing tells whether the objects found are right."]
-    assert len(without_both) == 1 and "No object is searched for" in without_both[0]
+@pytest.mark.parametrize(
+    ("masked", "pointed_at", "note"),
+    [
+        (range(6), True, None),
+        ((TARGET,), True, None),
+        ((), True, "No mask of a held-out view"),
+        ((1, 2), True, "No mask of a held-out view"),
+        ((), False, "No object is searched for"),
+        ((TARGET,), False, "No stroke is drawn"),
+    ],
+)
+def test_the_section_says_what_cannot_be_told(make_room, room_mask, masked, pointed_at, note):
+    room = make_room(prompts=None if pointed_at else [], masks=dict.fromkeys(masked, room_mask))
+    room.add()
+    notes = room.pages.section(None).notes
+    assert len(notes) == (note is not None)
+    assert all(one.startswith(note) for one in notes)
+
+
+def test_features_of_two_channels_are_searched_and_not_pictured(
+    make_room, make_views, make_model, make_scene
+):
+    scene = make_scene("room", held_out=(0, TARGET), channels=2)
+    row, _ = make_room(make_views(make_model(2), scene)).add()
+    assert titles(row) == ["photo", "render", "depth", "score: cup", "cup"]
 
 
 def test_the_film_follows_the_largest_object_that_is_pointed_at(make_room, make_prompt):

@@ -8,12 +8,12 @@ import torch
 from tqdm import tqdm
 
 from gsn.evaluation.config import OrbitConfig
-from gsn.evaluation.render_cache import RenderCache
-from gsn.evaluation.rendering import SceneRenderer
 from gsn.evaluation.report.film import write_film
 from gsn.evaluation.report.pictures import Picture
-from gsn.evaluation.scene_pages import ScenePages
-from gsn.evaluation.spiral import spiral
+from gsn.evaluation.report.scene_pages import ScenePages
+from gsn.evaluation.views.render_cache import RenderCache
+from gsn.evaluation.views.rendering import SceneRenderer
+from gsn.evaluation.views.spiral import spiral
 from gsn.fingerprint import sha256_of_array
 
 

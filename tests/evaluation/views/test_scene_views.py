@@ -3,11 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gsn.evaluation.comparators import carried_view, mean_view, nearest_view, true_view
-from gsn.evaluation.render_cache import RenderCache
-from gsn.evaluation.rendering import SceneRenderer
-from gsn.evaluation.scene_views import PICTURED, SceneViews
 from gsn.evaluation.segmentation.colour import colour_features
+from gsn.evaluation.views.comparators import carried_view, mean_view, nearest_view, true_view
+from gsn.evaluation.views.render_cache import RenderCache
+from gsn.evaluation.views.rendering import SceneRenderer
+from gsn.evaluation.views.scene_views import PICTURED, SceneViews
 from gsn.model.sources import TeacherMaps
 
 TARGET = 3  # held out
@@ -43,6 +43,16 @@ def test_a_view_is_shown_by_every_method(room_views, room, make_model, make_rend
     assert_same(views["mean_view"], mean_view(room, view, 3, 2))
     assert_same(views["teacher_on_photo"], true_view(room, view, 2))
     assert_same(room_views.truth(view), true_view(room, view, 2))
+
+
+def test_copies_of_source_views_show_the_view_of_a_prompt_as_its_photo(room_views, room):
+    shown = room_views.prompted(1)
+    assert set(shown) == METHODS
+    for method, view in shown.items():
+        if method in ("nearest_view", "mean_view"):
+            assert_same(view, true_view(room, 1, 2))
+        else:
+            assert view is room_views.of(1)[method]
 
 
 def test_colour_only_is_the_rendering_with_its_colours_for_features(room_views):

@@ -17,11 +17,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-import gsn.evaluation.rendering
+import gsn.evaluation.views.rendering
 import gsn.geometry
 import gsn.model
 from gsn.atomic import complete_or_absent
-from gsn.evaluation.rendering import RenderConfig, View
+from gsn.evaluation.views.rendering import RenderConfig, View
 from gsn.fingerprint import sha256_of_array, sha256_of_code, sha256_of_settings
 from gsn.model.scene import Scene
 
@@ -55,7 +55,7 @@ def fingerprint_renders(model_sha256: str, scene: Scene, config: RenderConfig) -
             "view_names": list(scene.view_names),
             "source_views": config.source_views,
             "pixel_stride": config.pixel_stride,
-            "code": sha256_of_code(gsn.geometry, gsn.model, gsn.evaluation.rendering),
+            "code": sha256_of_code(gsn.geometry, gsn.model, gsn.evaluation.views.rendering),
         }
     )
 

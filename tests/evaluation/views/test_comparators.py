@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gsn.evaluation.comparators import carried_view, mean_view, nearest_view, true_view
+from gsn.evaluation.views.comparators import carried_view, mean_view, nearest_view, true_view
 from gsn.geometry.cameras import Cameras
 from gsn.geometry.cell_grid import CellGrid
 from gsn.model.scene import Scene

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from gsn.evaluation.spiral import spiral
+from gsn.evaluation.views.spiral import spiral
 from gsn.geometry.cameras import Cameras
 from gsn.geometry.projection import project
 

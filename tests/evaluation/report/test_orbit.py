@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from gsn.evaluation.metrics.true_masks import TrueMasks
 from gsn.evaluation.object_search import ObjectSearch
-from gsn.evaluation.orbit import film_orbit
-from gsn.evaluation.render_cache import RenderCache
 from gsn.evaluation.report.film import count_frames
-from gsn.evaluation.scene_pages import ScenePages
-from gsn.evaluation.spiral import spiral
-from gsn.evaluation.true_masks import TrueMasks
+from gsn.evaluation.report.orbit import film_orbit
+from gsn.evaluation.report.scene_pages import ScenePages
+from gsn.evaluation.views.render_cache import RenderCache
+from gsn.evaluation.views.spiral import spiral
 
 
 class FakePages:
@@ -87,7 +87,7 @@ def test_another_path_or_another_stride_takes_no_frame_of_this_one(film, n_frame
 
 def test_a_path_that_is_drawn_otherwise_takes_no_frame_of_this_one(film, monkeypatch):
     film()
-    monkeypatch.setattr("gsn.evaluation.spiral.RADIUS_PERCENTILE", 50.0)
+    monkeypatch.setattr("gsn.evaluation.views.spiral.RADIUS_PERCENTILE", 50.0)
     cache, _ = film()
     assert (cache.n_made, cache.n_reused) == (3, 0)
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from gsn.evaluation.metrics.true_masks import TrueMasks
 from gsn.evaluation.object_search import Search
 from gsn.evaluation.segmentation.segmenter import Segmentation
-from gsn.evaluation.true_masks import TrueMasks
 
 NAMES = ("v0", "v1", "v2", "v3")
 VALUES = np.zeros((4, 6), np.uint8)
