@@ -143,7 +143,7 @@ def test_tables_hold_the_scores_of_every_method_and_scene(run, split):
         assert {method: set(of_method) for method, of_method in scores.items()} == SCORES
         for of_method in scores.values():
             assert all(math.isfinite(value) for value in of_method.values())
-    assert run.table(split, "metrics") == methods["model"]
+    assert run.table(split, "metrics").items() <= methods["model"].items()
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -15,6 +15,12 @@ from gsn.evaluation.report.scene_pages import TEXT_PREFIX
 from gsn.evaluation.scene_evaluation import SceneResult
 from gsn.evaluation.views.comparators import MODEL
 
+# One line of `dvc metrics show` has room for so many.
+HEADLINES = (
+    *("psnr_db", "ssim", "lpips", "feature_cosine", "consistency_pck"),
+    *("iou", "iou_std", "boundary_f", "average_precision", "text_iou"),
+)
+
 
 def summarise_results(results: Sequence[SceneResult]) -> MethodScores:
     """Average over scenes, by method: every scene counts the same, whatever its number of views."""
@@ -39,13 +45,15 @@ def objects_of(result: SceneResult) -> dict[str, MethodScores]:
 def write_tables(folder: Path, results: Sequence[SceneResult]) -> None:
     """Write all scores of an evaluation.
 
-    `metrics.json`: those of the model, means over scenes: what two runs are compared by.
+    `metrics.json`: the `HEADLINES` of the model, means over scenes: what two runs are compared by.
     `methods.json`: the same for every method, for every scene under `scenes`, and for every object
     of a scene under `objects`.
     `objects.csv`, `texts.csv`: one line for each object, view, prompt and method.
     """
     summary = summarise_results(results)
-    _write_json(folder / "metrics.json", summary.get(MODEL, {}))
+    of_model = summary.get(MODEL, {})
+    headlines = {name: of_model[name] for name in HEADLINES if name in of_model}
+    _write_json(folder / "metrics.json", headlines)
     scenes = {result.name: summarise_results([result]) for result in results}
     objects = {result.name: objects_of(result) for result in results}
     _write_json(folder / "methods.json", {**summary, "scenes": scenes, "objects": objects})

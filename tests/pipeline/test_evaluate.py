@@ -198,7 +198,7 @@ def test_metrics_are_the_row_of_the_model_in_the_table_of_methods(report):
     methods = read_json(report / "methods.json")
     scenes = methods.pop("scenes")
     assert list(scenes) == TEST
-    assert read_json(report / "metrics.json") == methods["model"]
+    assert read_json(report / "metrics.json").items() <= methods["model"].items()
     psnr = [scenes[name]["model"]["psnr_db"] for name in TEST]
     assert methods["model"]["psnr_db"] == pytest.approx(sum(psnr) / 2)
     assert psnr[0] != psnr[1]
