@@ -137,8 +137,10 @@ def test_the_rendered_features_are_the_teachers(run):
 @pytest.mark.parametrize("split", SPLITS)
 def test_tables_hold_the_scores_of_every_method_and_scene(run, split):
     methods = run.table(split)
-    scenes = methods.pop("scenes")
-    assert list(scenes) == SPLITS[split]
+    scenes, objects = methods.pop("scenes"), methods.pop("objects")
+    assert list(scenes) == list(objects) == SPLITS[split]
+    for of_scene in objects.values():
+        assert all(set(of_object) == set(SCORES) for of_object in of_scene.values())
     for scores in (methods, *scenes.values()):
         assert {method: set(of_method) for method, of_method in scores.items()} == SCORES
         for of_method in scores.values():
@@ -149,6 +151,7 @@ def test_tables_hold_the_scores_of_every_method_and_scene(run, split):
 @pytest.mark.parametrize("split", SPLITS)
 def test_scores_are_means_over_scenes(run, split):
     methods = run.table(split)
+    del methods["objects"]
     scenes = methods.pop("scenes").values()
     for method, scores in methods.items():
         for name, value in scores.items():
