@@ -4,10 +4,13 @@ import functools
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
+from gsn.captures.capture import Capture
+from gsn.captures.pack import write_pack
 from gsn.geometry.cameras import Cameras
 from gsn.geometry.cell_grid import CellGrid
 from gsn.model.network import GsnModel, ModelConfig
@@ -99,6 +102,27 @@ def make_scene():
         )
 
     return build
+
+
+@pytest.fixture(scope="session")
+def write_photographs():
+    """Return what writes a pack of photographs that are told apart by their hashes alone."""
+
+    def write(path, photographs):
+        n_views = len(photographs)
+        capture = Capture(
+            name=path.stem,
+            view_names=tuple(f"view_{i}" for i in range(n_views)),
+            image_sha256=tuple(photographs),
+            images=np.zeros((n_views, 4, 5, 3), np.uint8),
+            intrinsics=np.tile(np.eye(3), (n_views, 1, 1)),
+            cam_to_world=np.tile(np.eye(4), (n_views, 1, 1)),
+            near=1.0,
+            far=2.0,
+        )
+        write_pack(path, capture, np.zeros(n_views, bool))
+
+    return write
 
 
 # A run of all stages in seconds, by dotted keys of params.yaml.

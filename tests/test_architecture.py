@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import yaml
+from source_tree import imported_names, tree_of
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for part in ("gsn", "pipeline") for path in (ROOT / part).rglob("*.py"))
@@ -32,21 +33,8 @@ def named(path):
     return path.relative_to(ROOT).as_posix()
 
 
-@cache
-def tree_of(path):
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
 def nodes(path, *kinds) -> Iterator[ast.AST]:
     return (node for node in ast.walk(tree_of(path)) if isinstance(node, kinds))
-
-
-def imported_names(path):
-    """Dotted names that a file imports anywhere, in functions too, with what it takes from them."""
-    for node in nodes(path, ast.Import):
-        yield from (alias.name for alias in node.names)
-    for node in nodes(path, ast.ImportFrom):
-        yield from ("." * node.level + f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def packages(path):

@@ -1,10 +1,10 @@
 """True masks of views: who may read them, who may import those who do."""
 
 import ast
-from functools import cache
 from pathlib import Path
 
 import pytest
+from source_tree import imported_names, tree_of
 
 ROOT = Path(__file__).parents[2]
 EVALUATION = ROOT / "gsn" / "evaluation"
@@ -23,20 +23,6 @@ def named(path):
     return path.relative_to(ROOT / "gsn").as_posix()
 
 
-@cache
-def tree_of(path):
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def imports(path):
-    """Dotted names of what a file imports, wherever it does."""
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
 def all_run_by(paths):
     """Files of gsn.evaluation that run when these do."""
     found, todo = set(), list(paths)
@@ -44,7 +30,7 @@ def all_run_by(paths):
         path = todo.pop()
         if path not in found:
             found.add(path)
-            places = [ROOT.joinpath(*name.split(".")) for name in imports(path)]
+            places = [ROOT.joinpath(*name.split(".")) for name in imported_names(path)]
             files = {p.with_suffix(".py") for place in places for p in (place, place.parent)}
             todo.extend(files & set(FILES))
     return found
@@ -57,7 +43,9 @@ def attributes(path, *names):
 
 
 def importers(name):
-    return {named(path) for path in FILES if any(one.startswith(name) for one in imports(path))}
+    return {
+        named(path) for path in FILES if any(one.startswith(name) for one in imported_names(path))
+    }
 
 
 def test_there_is_something_to_check():
@@ -72,7 +60,7 @@ def test_no_method_imports_a_pack_a_true_mask_or_a_score_even_at_second_hand():
     faults = [
         f"{named(path)} imports {name}"
         for path in all_run_by(METHODS)
-        for name in imports(path)
+        for name in imported_names(path)
         if name.startswith(TRUTH)
     ]
     assert faults == []

@@ -1,35 +1,16 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from gsn.captures.capture import Capture
-from gsn.captures.pack import write_pack
 from gsn.training import losses
 from gsn.training.origin import Origin
 
 
-def write(path, photographs):
-    """A pack of photographs that are told apart by their hashes alone."""
-    n_views = len(photographs)
-    capture = Capture(
-        name=path.stem,
-        view_names=tuple(f"view_{i}" for i in range(n_views)),
-        image_sha256=tuple(photographs),
-        images=np.zeros((n_views, 4, 5, 3), np.uint8),
-        intrinsics=np.tile(np.eye(3), (n_views, 1, 1)),
-        cam_to_world=np.tile(np.eye(4), (n_views, 1, 1)),
-        near=1.0,
-        far=2.0,
-    )
-    write_pack(path, capture, np.zeros(n_views, bool))
-
-
 @pytest.fixture
-def packs(tmp_path):
+def packs(tmp_path, write_photographs):
     paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
     for path in paths:
-        write(path, [f"{path.stem}2", f"{path.stem}1"])
+        write_photographs(path, [f"{path.stem}2", f"{path.stem}1"])
     return paths
 
 
@@ -44,7 +25,7 @@ def test_any_other_setting_makes_another_run(make_training, packs, change):
     assert Origin.describe(make_training(**change), packs, {}).fingerprint != one.fingerprint
 
 
-def test_data_and_start_make_another_run(make_training, packs):
+def test_data_and_start_make_another_run(make_training, packs, write_photographs):
     training = make_training()
     found = [
         Origin.describe(training, packs, {}).fingerprint,
@@ -52,7 +33,7 @@ def test_data_and_start_make_another_run(make_training, packs):
         Origin.describe(training, packs, {"model": "x"}).fingerprint,
         Origin.describe(training, packs, {"model": "y"}).fingerprint,
     ]
-    write(packs[1], ["b3"])
+    write_photographs(packs[1], ["b3"])
     found.append(Origin.describe(training, packs, {}).fingerprint)
     assert len(set(found)) == 5
 

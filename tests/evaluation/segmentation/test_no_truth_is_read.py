@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from source_tree import imported_names, tree_of
 
 ROOT = Path(__file__).parents[3]
 SEGMENTATION = sorted((ROOT / "gsn" / "evaluation" / "segmentation").glob("*.py"))
@@ -18,21 +19,8 @@ MASK_TYPES = ("Mask", "bool_", "uint8", "PixelPrompt", "Labels")
 MASK_WORDS = ("mask", "truth", "reference", "stroke", "label")
 
 
-def tree_of(path):
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def imports(path):
-    """Dotted names of what a file imports, wherever it does."""
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
 def first_party(path):
-    for name in imports(path):
+    for name in imported_names(path):
         place = ROOT.joinpath(*name.split("."))
         for file in (place.with_suffix(".py"), place.parent.with_suffix(".py")):
             if name.startswith("gsn.") and file.is_file():
@@ -91,7 +79,7 @@ def test_nothing_that_holds_true_masks_is_imported_even_at_second_hand():
     faults = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in all_files_run_by(FILES)
-        for name in imports(path)
+        for name in imported_names(path)
         if name.startswith(SOURCES_OF_TRUTH)
     ]
     assert faults == []
