@@ -14,6 +14,13 @@ PreparedFolder = Annotated[Path, typer.Argument(help="Folder of packs.")]
 TargetsFolder = Annotated[Path, typer.Argument(help="Folder of targets and their PCA basis.")]
 ParamsFile = Annotated[Path, typer.Option(help="Settings.")]
 DeviceName = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+ResidentBytes = Annotated[
+    int | None,
+    typer.Option(
+        help="Most bytes of photographs and maps on the GPU, the rest stays on the host; "
+        "left out: a share of what is free."
+    ),
+]
 DEFAULT_PARAMS = Path("params.yaml")
 
 log = logging.getLogger(__name__)

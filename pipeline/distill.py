@@ -18,15 +18,17 @@ from pydantic.dataclasses import dataclass
 from gsn.fingerprint import sha256_of_file
 from gsn.model.checkpoint import load_checkpoint, load_stage_one
 from gsn.model.network import GsnModel
-from gsn.model.scene import describe_targets, load_scene
+from gsn.model.scene import describe_targets
 from gsn.training.config import TrainingConfig
 from gsn.training.loop import OnRow, Trainer, train
 from gsn.training.origin import Origin
+from gsn.training.residence import load_scenes
 from pipeline.command import (
     DEFAULT_PARAMS,
     DeviceName,
     ParamsFile,
     PreparedFolder,
+    ResidentBytes,
     TargetsFolder,
     run_stage,
 )
@@ -52,10 +54,11 @@ def distill(
     device: torch.device,
     on_row: OnRow,
     unseen: Sequence[str] = (),
+    resident_bytes: int | None = None,
 ) -> None:
     """Train on the given packs and targets; continues the same run if `out` holds part of it."""
     first = load_checkpoint(start)
-    scenes = [load_scene(pack, device, targets) for pack in packs]
+    scenes = load_scenes(packs, device, targets, resident_bytes)
     targets_of = describe_targets(scenes)
     torch.manual_seed(cfg.training.seed)
     model = GsnModel(first.model_config, targets_of.channels)
@@ -79,6 +82,7 @@ def main(
     curves: Annotated[Path, typer.Argument(help="Folder for the curves.")],
     params: ParamsFile = DEFAULT_PARAMS,
     device: DeviceName = "auto",
+    resident_bytes: ResidentBytes = None,
 ) -> None:
     """Train stage II."""
     cfg = load_section(params, "distill", DistillConfig)
@@ -87,8 +91,9 @@ def main(
     learnt_from = [*scenes.train, *first.train_scenes]
     check_no_leakage(prepared, scenes.test, learnt_from, first.photographs)
     packs = [prepared / f"{name}.h5" for name in scenes.train]
+    place = pick_device(device)
     with Curves(curves) as points:
-        distill(packs, targets, start, out, cfg, pick_device(device), points.add, scenes.test)
+        distill(packs, targets, start, out, cfg, place, points.add, scenes.test, resident_bytes)
 
 
 if __name__ == "__main__":

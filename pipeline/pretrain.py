@@ -16,11 +16,18 @@ import typer
 from pydantic.dataclasses import dataclass
 
 from gsn.model.network import GsnModel, ModelConfig
-from gsn.model.scene import load_scene
 from gsn.training.config import TrainingConfig
 from gsn.training.loop import OnRow, Trainer, train
 from gsn.training.origin import Origin
-from pipeline.command import DEFAULT_PARAMS, DeviceName, ParamsFile, PreparedFolder, run_stage
+from gsn.training.residence import load_scenes
+from pipeline.command import (
+    DEFAULT_PARAMS,
+    DeviceName,
+    ParamsFile,
+    PreparedFolder,
+    ResidentBytes,
+    run_stage,
+)
 from pipeline.config import STRICT, ScenesConfig, load_section
 from pipeline.curves import Curves
 from pipeline.device import pick_device
@@ -44,6 +51,7 @@ def pretrain(
     device: torch.device,
     on_row: OnRow,
     unseen: Sequence[str] = (),
+    resident_bytes: int | None = None,
 ) -> None:
     """Train on the given packs; continues the same run if `out` holds part of it.
 
@@ -52,7 +60,7 @@ def pretrain(
     """
     torch.manual_seed(cfg.training.seed)
     model = GsnModel(cfg.model).to(device)
-    scenes = [load_scene(pack, device) for pack in packs]
+    scenes = load_scenes(packs, device, limit_bytes=resident_bytes)
     origin = Origin.describe(cfg.training, packs, start=asdict(cfg.model))
     train(Trainer(model, scenes, cfg.training, origin), out, on_row, unseen)
 
@@ -63,14 +71,16 @@ def main(
     curves: Annotated[Path, typer.Argument(help="Folder for the curves.")],
     params: ParamsFile = DEFAULT_PARAMS,
     device: DeviceName = "auto",
+    resident_bytes: ResidentBytes = None,
 ) -> None:
     """Train stage I."""
     cfg = load_section(params, "pretrain", PretrainConfig)
     scenes = load_section(params, "scenes", ScenesConfig)
     check_no_leakage(prepared, scenes.test, scenes.train)
     packs = [prepared / f"{name}.h5" for name in scenes.train]
+    place = pick_device(device)
     with Curves(curves) as points:
-        pretrain(packs, out, cfg, pick_device(device), points.add, scenes.test)
+        pretrain(packs, out, cfg, place, points.add, scenes.test, resident_bytes)
 
 
 if __name__ == "__main__":

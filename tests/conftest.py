@@ -2,12 +2,16 @@
 
 import functools
 import math
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+
+if not torch.cuda.is_available():  # triton looks once, when it is imported: so before gsn's kernels
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from gsn.captures.capture import Capture
 from gsn.captures.pack import write_pack

@@ -11,7 +11,9 @@ They differ by half a pixel: plane = index + `PIXEL_CENTRE`. The published code 
 (0 in place of 0.5), so functions that need it take it as an argument.
 """
 
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -30,25 +32,48 @@ class Cameras:
     cam_to_world: Tensor  # (V, 4, 4)
     height: int
     width: int
+    # Inverted once, here: on a GPU the host waits for every inversion to tell that it went well.
+    world_to_plane: Tensor = field(init=False)  # (V, 3, 4), (x, y, z, 1) → depth · (u, v, 1)
+    plane_to_world: Tensor = field(init=False)  # (V, 3, 3), (u, v, 1) → direction of depth 1
 
     def __post_init__(self) -> None:
-        sizes = check_shape("intrinsics", self.intrinsics, "V 3 3")
-        check_shape("cam_to_world", self.cam_to_world, "V 4 4", sizes)
+        self._check_shapes()
+        with torch.autocast(self.intrinsics.device.type, enabled=False):  # pixels need float32
+            to_plane = self.intrinsics @ torch.linalg.inv(self.cam_to_world)[:, :3]
+            to_world = self.cam_to_world[:, :3, :3] @ torch.linalg.inv(self.intrinsics)
+        object.__setattr__(self, "world_to_plane", to_plane)
+        object.__setattr__(self, "plane_to_world", to_world)
 
     def __len__(self) -> int:
         return len(self.intrinsics)
 
     def __getitem__(self, views: Tensor | slice) -> "Cameras":
         """Return some of the cameras."""
-        return Cameras(self.intrinsics[views], self.cam_to_world[views], self.height, self.width)
+        return self._derived(lambda values: values[views])
 
     @property
     def centres(self) -> Tensor:
         """Camera centres in the world, (V, 3)."""
         return self.cam_to_world[:, :3, 3]
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that is stored, view by view."""
+        return self.intrinsics, self.cam_to_world, self.world_to_plane, self.plane_to_world
+
     def to(self, device: torch.device) -> "Cameras":
         """Return the same cameras on `device`."""
-        return Cameras(
-            self.intrinsics.to(device), self.cam_to_world.to(device), self.height, self.width
-        )
+        return self._derived(lambda values: values.to(device))
+
+    def _derived(self, change: Callable[[Tensor], Tensor]) -> "Cameras":
+        """Return cameras with every tensor changed alike; nothing is inverted again."""
+        derived = copy.copy(self)
+        names = ("intrinsics", "cam_to_world", "world_to_plane", "plane_to_world")
+        for name, values in zip(names, self.tensors, strict=True):
+            object.__setattr__(derived, name, change(values))
+        derived._check_shapes()
+        return derived
+
+    def _check_shapes(self) -> None:
+        sizes = check_shape("intrinsics", self.intrinsics, "V 3 3")
+        check_shape("cam_to_world", self.cam_to_world, "V 4 4", sizes)

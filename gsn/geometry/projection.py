@@ -28,15 +28,23 @@ def project(
 ) -> Projection:
     """Project world points into every camera."""
     check_shape("points", points, "N 3")
-    world_to_camera = torch.linalg.inv(cameras.cam_to_world)
-    to_plane = cameras.intrinsics @ world_to_camera[:, :3]
+    to_plane = cameras.world_to_plane
     plane = points @ to_plane[:, :, :3].transpose(1, 2) + to_plane[:, None, :, 3]
     depths = plane[..., 2]
     pixels = plane[..., :2] / depths.clamp(min=_MIN_DEPTH)[..., None] - pixel_centre
     pixels = pixels.clamp(-_MAX_PIXEL, _MAX_PIXEL)
-    last = pixels.new_tensor([cameras.width - 1, cameras.height - 1])
+    last = pair_like(pixels, cameras.width - 1, cameras.height - 1)
     inside = ((pixels >= 0) & (pixels <= last)).all(dim=-1)
     return Projection(pixels, inside & (depths > 0), depths)
+
+
+def pair_like(values: Tensor, x: float, y: float) -> Tensor:  # (2,)
+    """Return (x, y) with the type and on the device of `values`.
+
+    `new_tensor` would copy the numbers from the host, and the host would wait for the copy; a
+    line from x to y in two steps is written by the device itself, and exact.
+    """
+    return torch.linspace(x, y, 2, dtype=values.dtype, device=values.device)
 
 
 def ray_difference(

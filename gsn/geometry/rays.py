@@ -49,8 +49,7 @@ def pixel_rays(
     check_shape("pixels", pixels, "R 2")
     plane = pixels.to(camera.intrinsics) + pixel_centre
     homogeneous = torch.cat([plane, torch.ones_like(plane[:, :1])], dim=-1)
-    to_world = camera.cam_to_world[0, :3, :3] @ torch.linalg.inv(camera.intrinsics[0])
-    directions = homogeneous @ to_world.T
+    directions = homogeneous @ camera.plane_to_world[0].T
     return Rays(camera.centres.expand(len(pixels), 3), directions)
 
 

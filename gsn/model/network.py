@@ -13,9 +13,11 @@ from gsn.geometry.cameras import PIXEL_CENTRE, REFERENCE_PIXEL_CENTRE, Cameras
 from gsn.geometry.rays import Rays, sample_depths
 from gsn.model.encoder import Encoder
 from gsn.model.feature_head import FeatureHead
+from gsn.model.kernels.choice import compute_dtype, kernels_run_on
 from gsn.model.renderer import Renderer
 from gsn.model.sources import SourceViews, TeacherMaps, observe
 
+_Rendered = tuple[Tensor, Tensor | None, Tensor | None]  # colour, feature, depth weights
 MIN_WIDTH = 8  # the inner layers of a view block are an eighth as wide
 
 
@@ -59,6 +61,7 @@ class GsnModel(nn.Module):
         super().__init__()
         self.config = config
         self.feature_channels = feature_channels
+        self.use_kernels = True  # where they run; a fact of the machine, not of the model
         c = config
         self.encoder = Encoder(c.encoder_width, c.encoder_blocks, c.encoder_channels, c.parity)
         self.renderer = Renderer(
@@ -82,6 +85,10 @@ class GsnModel(nn.Module):
         teacher: TeacherMaps | None = None,
     ) -> SourceViews:
         """Run the encoder over the source photos; the result serves any number of rays."""
+        if self._fast(images.device):
+            from gsn.model.kernels.encode import fast_encode  # needs Triton
+
+            return SourceViews(cameras, images, fast_encode(self.encoder, images), teacher)
         return SourceViews(cameras, images, self.encoder(images), teacher)
 
     def depths(self, near: Tensor, far: Tensor) -> Tensor:  # (S,)
@@ -103,20 +110,49 @@ class GsnModel(nn.Module):
         over its query rows, since the colour is a mean over the rows too.
         `with_feature=False` leaves the head out, and needs no teacher maps.
         """
-        with_feature = with_feature and self.feature_head is not None
-        if not with_feature:
+        head = self.feature_head if with_feature else None
+        if head is None:
             sources = replace(sources, teacher=None)
         points = rays.points(depths)
+        render = self._render_fast if self._fast(points.device) else self._render
+        rgb, feature, weights = render(sources, rays, points, head, with_depth)
+        depth = None if weights is None else (weights * depths).sum(dim=1)
+        return Rendering(rgb, feature, weights, depth)
+
+    def _render(
+        self,
+        sources: SourceViews,
+        rays: Rays,
+        points: Tensor,
+        head: FeatureHead | None,
+        with_depth: bool,
+    ) -> _Rendered:
         seen = observe(sources, rays, points, self.config.parity)
         tokens = self.renderer(seen, rays, points, with_depth)
-        rendering = Rendering(tokens.rgb)
-        if with_feature and self.feature_head is not None:
-            rendering = replace(rendering, feature=self.feature_head(tokens, seen))
-        if with_depth and tokens.depth_weights is not None:
-            weights = tokens.depth_weights
-            depth = (weights * depths).sum(dim=1)
-            rendering = replace(rendering, depth_weights=weights, depth=depth)
-        return rendering
+        feature = None if head is None else head(tokens, seen)
+        return tokens.rgb, feature, tokens.depth_weights if with_depth else None
+
+    def _render_fast(
+        self,
+        sources: SourceViews,
+        rays: Rays,
+        points: Tensor,
+        head: FeatureHead | None,
+        with_depth: bool,
+    ) -> _Rendered:
+        """Do the same with fused kernels."""
+        from gsn.model.kernels.network import render_colour, render_feature  # need Triton
+
+        sources = replace(sources, encoded=sources.encoded.to(compute_dtype(points.device)))
+        with torch.autocast(points.device.type, enabled=False):
+            tokens = render_colour(
+                self.renderer, sources, rays, points, self.pixel_centre, with_depth
+            )
+            feature = None if head is None else render_feature(head, tokens, sources)
+        return tokens.rgb, feature, tokens.depth_weights if with_depth else None
+
+    def _fast(self, device: torch.device) -> bool:
+        return self.use_kernels and kernels_run_on(device)
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -1,6 +1,7 @@
 """A prepared scene in tensors: what training and evaluation take views from."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,11 @@ from gsn.model.sources import SourceViews, TeacherMaps
 
 @dataclass(frozen=True)
 class Scene:
-    """All views of one scene, on one device."""
+    """All views of one scene, on one device.
+
+    For training, images and teacher maps may lie on the host while the rest is on the device
+    (`gsn.training.residence`).
+    """
 
     name: str
     view_names: tuple[str, ...]
@@ -33,6 +38,16 @@ class Scene:
     basis: tuple[str, str] | None = None  # file name and sha256 of the basis of `teacher`
 
     @property
+    def device(self) -> torch.device:
+        """Where the scene is computed with."""
+        return self.cameras.intrinsics.device
+
+    @cached_property
+    def host_centres(self) -> Tensor:
+        """Camera centres on the CPU, (V, 3), so that choosing views asks no device."""
+        return self.cameras.centres.cpu()
+
+    @property
     def source_pool(self) -> Tensor:
         """Indices of the views that may be sources: those not held out."""
         return torch.nonzero(~self.held_out)[:, 0]
@@ -41,13 +56,17 @@ class Scene:
         """Return the teacher's maps of some views, every cell a vector of unit length."""
         if self.teacher is None:
             return None
-        values = functional.normalize(self.teacher.values[views].float(), dim=1)
-        return TeacherMaps(values, self.teacher.grid)
+        return unit_maps(TeacherMaps(self.teacher.values[views], self.teacher.grid))
 
     def encode(self, model: GsnModel, views: Tensor) -> SourceViews:
         """Make source views of some views of the scene."""
         images = self.images[views].float() / 255
         return model.encode(self.cameras[views], images, self.teacher_maps(views))
+
+
+def unit_maps(maps: TeacherMaps) -> TeacherMaps:
+    """Return the same maps in float32, every cell a vector of unit length."""
+    return TeacherMaps(functional.normalize(maps.values.float(), dim=1), maps.grid)
 
 
 def load_scene(pack_path: Path, device: torch.device, targets: Path | None = None) -> Scene:

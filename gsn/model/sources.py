@@ -9,7 +9,7 @@ from torch.nn import functional
 from gsn.checks import check_shape
 from gsn.geometry.cameras import PIXEL_CENTRE, REFERENCE_PIXEL_CENTRE, Cameras
 from gsn.geometry.cell_grid import CellGrid
-from gsn.geometry.projection import Projection, project, ray_difference
+from gsn.geometry.projection import Projection, pair_like, project, ray_difference
 from gsn.geometry.rays import Rays
 from gsn.model.encoder import ENCODER_STRIDE_PX
 
@@ -97,8 +97,8 @@ def sample_cells(
     padding: str = "border",
 ) -> Tensor:  # (V, C, N)
     """Interpolate feature maps bilinearly at pixels, by the exact position of their cells."""
-    first = pixels.new_tensor(grid.first_px[::-1])
-    step = pixels.new_tensor(grid.step_px[::-1])
+    first = pair_like(pixels, *grid.first_px[::-1])
+    step = pair_like(pixels, *grid.step_px[::-1])
     return _interpolate(maps, (pixels - first) / step, padding)
 
 
@@ -115,28 +115,28 @@ def _fetch(sources: SourceViews, seen: Projection) -> list[Tensor]:
 
 def _fetch_as_reference(sources: SourceViews, seen: Projection) -> list[Tensor]:
     """Fetch as the published code does: every map stretched so that its corners are the image's."""
-    last = seen.pixels.new_tensor([sources.cameras.width - 1, sources.cameras.height - 1])
+    last = pair_like(seen.pixels, sources.cameras.width - 1, sources.cameras.height - 1)
     fetched = []
     for maps in (sources.images, sources.encoded):
-        corner = last.new_tensor([maps.shape[-1] - 1, maps.shape[-2] - 1])
+        corner = pair_like(last, maps.shape[-1] - 1, maps.shape[-2] - 1)
         fetched.append(_interpolate(maps.float(), seen.pixels / last * corner, "zeros"))
     if sources.teacher is not None:
-        fetched.append(_fetch_enlarged(sources.teacher.values.float(), seen.pixels, last))
+        fetched.append(fetch_enlarged(sources.teacher.values.float(), seen.pixels, last))
     return fetched
 
 
-def _fetch_enlarged(maps: Tensor, pixels: Tensor, last: Tensor) -> Tensor:
+def fetch_enlarged(maps: Tensor, pixels: Tensor, last: Tensor) -> Tensor:
     """Interpolate in the map enlarged to the image, without enlarging it.
 
     The published code enlarges (bilinear) and then fetches (bilinear): the same as fetching the
     small map at the four whole pixels around each point and interpolating between those.
     """
-    scale = pixels.new_tensor([maps.shape[-1], maps.shape[-2]]) / (last + 1)
+    scale = pair_like(pixels, maps.shape[-1], maps.shape[-2]) / (last + 1)
     corner = pixels.floor()
     part = pixels - corner
     total = pixels.new_zeros(maps.shape[0], maps.shape[1], pixels.shape[1])
     for du, dv in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        whole = corner + pixels.new_tensor([du, dv])
+        whole = corner + pair_like(pixels, du, dv)
         inside = ((whole >= 0) & (whole <= last)).all(dim=-1)
         share = (part[..., 0] if du else 1 - part[..., 0]) * (
             part[..., 1] if dv else 1 - part[..., 1]
@@ -148,7 +148,7 @@ def _fetch_enlarged(maps: Tensor, pixels: Tensor, last: Tensor) -> Tensor:
 
 def _interpolate(maps: Tensor, cells: Tensor, padding: str) -> Tensor:
     """Interpolate (V, C, h, w) at cell indices (V, N, 2) → (V, C, N)."""
-    size = cells.new_tensor([maps.shape[-1], maps.shape[-2]])
+    size = pair_like(cells, maps.shape[-1], maps.shape[-2])
     normalised = (2 * cells + 1) / size - 1
     fetched = functional.grid_sample(
         maps, normalised[:, None], padding_mode=padding, align_corners=False

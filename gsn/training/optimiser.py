@@ -1,10 +1,11 @@
 """Adam with one learning rate for each part of the model, and its schedule."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
+from torch import Tensor
 
 from gsn.model.network import GsnModel
 
@@ -24,7 +25,11 @@ class OptimiserConfig:
 
 
 def build_optimiser(model: GsnModel, config: OptimiserConfig) -> torch.optim.Adam:
-    """Return Adam over all parts; the rate of each part at step 0 is kept in its group."""
+    """Return Adam over all parts; the full rate of each part is kept in its group.
+
+    Fused: a few kernels for all weights, which need no answer from the device, and which heed
+    `gsn.training.finite_steps`.
+    """
     groups = [
         {"params": list(model.encoder.parameters()), "base_rate": config.encoder_rate},
         {"params": list(model.renderer.parameters()), "base_rate": config.renderer_rate},
@@ -32,7 +37,26 @@ def build_optimiser(model: GsnModel, config: OptimiserConfig) -> torch.optim.Ada
     if model.feature_head is not None:
         head = list(model.feature_head.parameters())
         groups.append({"params": head, "base_rate": config.head_rate})
-    return torch.optim.Adam(groups, lr=config.renderer_rate)
+    optimiser = torch.optim.Adam(groups, lr=config.renderer_rate, fused=True)
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        keep_rates_on(optimiser, device)
+    return optimiser
+
+
+def keep_rates_on(optimiser: torch.optim.Adam, device: torch.device) -> None:
+    """Let Adam read its rates from tensors of a device: so they reach a step that is replayed."""
+    for group in optimiser.param_groups:
+        group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=device)
+        group["capturable"] = True
+
+
+def restore_optimiser(optimiser: torch.optim.Adam, state: dict[str, Any]) -> None:
+    """Load running means; where rates are kept is a matter of the machine, and stays."""
+    own = [{key: group[key] for key in ("lr", "capturable")} for group in optimiser.param_groups]
+    optimiser.load_state_dict(state)
+    for group, kept in zip(optimiser.param_groups, own, strict=True):
+        group.update(kept)
 
 
 def set_rates(optimiser: torch.optim.Optimizer, config: OptimiserConfig, step: int) -> None:
@@ -44,4 +68,8 @@ def set_rates(optimiser: torch.optim.Optimizer, config: OptimiserConfig, step: i
     warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
     decay = config.decay_factor ** (step // config.decay_steps)
     for group in optimiser.param_groups:
-        group["lr"] = group["base_rate"] * warmup * decay
+        rate = group["base_rate"] * warmup * decay
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from gsn.geometry.cameras import Cameras
-from gsn.geometry.projection import project, ray_difference
+from gsn.geometry.projection import pair_like, project, ray_difference
 from gsn.geometry.rays import pixel_grid, pixel_rays
 
 # Exact in binary: focal length 2, middle of a 6 × 4 image, looking along z from the origin.
@@ -78,6 +78,15 @@ def test_behind_the_camera_and_in_its_plane_nothing_is_seen_and_all_is_finite(ce
     assert not seen.visible.any()
     assert seen.pixels.isfinite().all()
     assert seen.pixels.abs().max() <= 1e6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_pair_holds_its_numbers_exactly(dtype):
+    numbers = [(503, 377), (0, 1), (1, 0), (0, 0), (3.5, 8.0), (-0.1, 1e6), (1 / 3, 2 / 3)]
+    for x, y in numbers:
+        assert torch.equal(
+            pair_like(torch.zeros(2, dtype=dtype), x, y), torch.tensor([x, y], dtype=dtype)
+        )
 
 
 def difference_by_loop(point, target, source):

@@ -101,6 +101,13 @@ def test_teacher_maps_are_handed_out_with_unit_vectors_in_the_order_asked_for(pa
         np.testing.assert_allclose(got.permute(1, 2, 0), by_hand, rtol=1e-5, atol=1e-6)
 
 
+def test_camera_centres_are_at_hand_on_the_host_where_they_are_on_the_device(pack):
+    scene = load_scene(pack, CPU)
+    assert scene.device == CPU
+    np.testing.assert_allclose(scene.host_centres, capture_of().cam_to_world[:, :3, 3], rtol=1e-6)
+    assert scene.host_centres is scene.host_centres  # read from the device once
+
+
 def test_targets_of_other_views_are_refused(pack, tmp_path):
     write_targets(tmp_path / "targets", views=("a", "b", "c", "e"))
     with pytest.raises(ValueError, match=r"room\.zarr: maps of 4 views .* of another pack"):

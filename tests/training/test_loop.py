@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from gsn.model.checkpoint import load_checkpoint, load_stage_one
-from gsn.training.batches import draw_batch
-from gsn.training.loop import Trainer, train
+from gsn.training.captured_steps import CapturedSteps
+from gsn.training.loop import Trainer, batch_loss, train
 from gsn.training.losses import total_loss
 from gsn.training.origin import Origin
+from gsn.training.residence import Residence
 
 SMALL = {"depth": 1, "samples": 4, "dropout": 0.1}
 ORIGIN = Origin("run", {"basis.npz": "b"}, ["attic"])
@@ -166,18 +167,17 @@ def test_the_checkpoint_says_what_the_weights_have_seen(stage_two):
 def test_a_step_lowers_the_loss_of_its_own_batch(make_scene, make_model, make_training):
     scenes = [make_scene(channels=None)]
     trainer = Trainer(make_model(), scenes, make_training(), ORIGIN)
-    generator = torch.Generator().manual_seed(0)
-    batch = draw_batch(scenes, trainer.model, trainer.config.batch, generator)
+    trainer.batches.draw_ahead()
+    state = trainer.batches.state()
+    batch = trainer.batches.take()
+    trainer.batches.restore(state)  # so that the step draws this very batch again
 
     def loss():
         with torch.no_grad():
-            sources = batch.scene.encode(trainer.model, batch.source_views)
-            rgb = trainer.model(sources, batch.rays, batch.depths).rgb
-        return float((rgb - batch.rgb).square().mean())
+            return float(batch_loss(trainer.model, batch, trainer.config.loss)[0])
 
     before = loss()
     parts, n_rays = trainer.take_step()
-    # The first draw of the trainer's own generator is this very batch.
     assert float(parts["loss"]) == pytest.approx(before, rel=1e-5)
     assert n_rays == len(batch.rays)
     assert loss() < before
@@ -225,24 +225,76 @@ def spoil_losses(monkeypatch):
     return spoil
 
 
-def test_a_batch_without_a_finite_gradient_is_left_out(run, tmp_path, caplog, spoil_losses):
-    spoil_losses(lambda number: number == 2)
-    trainer, rows, _ = run(tmp_path / "model.pt")
-    assert trainer.step == trainer.config.max_steps
+def test_a_step_without_a_finite_gradient_changes_nothing(
+    make_scene, make_model, make_training, spoil_losses
+):
+    spoil_losses(lambda number: number == 1)
+    trainer = Trainer(make_model(), [make_scene(channels=None)], make_training(), ORIGIN)
+
+    def everything():
+        moments = trainer.optimiser.state_dict()["state"]
+        return [*weights(trainer).values(), *(x for m in moments.values() for x in m.values())]
+
+    states = []
+    for _ in range(3):
+        trainer.take_step()
+        states.append([value.clone() for value in everything()])
+    assert all(map(torch.equal, states[0], states[1]))
+    assert not all(map(torch.equal, states[1], states[2]))
+    assert trainer.step == 3
+    assert {int(moments["step"]) for moments in trainer.optimiser.state.values()} == {2}
+
+
+def test_steps_left_out_are_told_of_and_count_in_no_mean(run, tmp_path, caplog, spoil_losses):
+    settings = {"max_steps": 8, "log_every": 4, "checkpoint_every": 4}
+    plain = run(tmp_path / "plain.pt", **(settings | {"log_every": 1}))[1]
+    spoil_losses(lambda number: number in (2, 3))
+    trainer, rows, _ = run(tmp_path / "model.pt", **settings)
+    assert trainer.step == 8
+    # Until the third step the runs are the same; steps 3 and 4 show nothing.
+    assert rows[4]["loss"] == pytest.approx((plain[1]["loss"] + plain[2]["loss"]) / 2)
+    assert all(math.isfinite(value) for value in rows[8].values())
+    assert "steps 1 to 4: 2 of 4 had no finite gradient and were left out" in caplog.text
+    assert "steps 5 to 8" not in caplog.text
     assert all(weight.isfinite().all() for weight in weights(trainer).values())
-    assert all(math.isfinite(value) for row in rows.values() for value in row.values())
-    assert "step 3: a batch of " in caplog.text
+
+
+def test_a_point_whose_steps_are_all_left_out_is_missing(run, tmp_path, spoil_losses):
+    spoil_losses(lambda number: number == 2)
+    assert list(run(tmp_path / "model.pt")[1]) == [1, 2, 4, 5, 6]
 
 
 def test_weights_that_have_diverged_stop_the_run_and_keep_the_checkpoint(
     run, tmp_path, spoil_losses
 ):
     spoil_losses(lambda number: number >= 4)
-    with pytest.raises(ValueError, match=r"step 5: 10 batches in a row had no finite gradient"):
-        run(tmp_path / "model.pt", checkpoint_every=2, log_every=2)
+    settings = {"checkpoint_every": 4, "log_every": 2}
+    sound = weights(run(tmp_path / "sound.pt", max_steps=4, **settings)[0])
+    spoil_losses(lambda number: number >= 4)
+    with pytest.raises(ValueError, match=r"step 14: 10 steps in a row had no finite gradient"):
+        run(tmp_path / "model.pt", max_steps=40, **settings)
     found = load_checkpoint(tmp_path / "model.pt")
-    assert found.step == 4
-    assert all(weight.isfinite().all() for weight in found.weights.values())
+    assert found.step == 12
+    assert all(torch.equal(value, sound[key]) for key, value in found.weights.items())
+
+
+def test_steps_left_out_before_a_kill_count_after_it(run, tmp_path, spoil_losses):
+    settings = {"checkpoint_every": 2, "log_every": 2, "max_steps": 40}
+    spoil_losses(lambda number: number >= 3)
+    with pytest.raises(ValueError, match=r"step 14: 11 steps in a row"):
+        run(tmp_path / "whole.pt", **settings)
+    spoil_losses(lambda number: number >= 3)
+    run(tmp_path / "model.pt", **(settings | {"max_steps": 8}))
+    spoil_losses(lambda _: True)
+    with pytest.raises(ValueError, match=r"step 14: 11 steps in a row"):
+        run(tmp_path / "model.pt", **settings)
+
+
+def test_a_run_that_ends_between_two_points_is_checked_too(run, tmp_path, spoil_losses):
+    spoil_losses(lambda _: True)
+    with pytest.raises(ValueError, match=r"step 12: 12 steps in a row"):
+        run(tmp_path / "model.pt", max_steps=12, log_every=50, checkpoint_every=50)
+    assert not (tmp_path / "model.pt").exists()
 
 
 def test_a_run_that_learnt_from_a_scene_to_stay_unseen_does_not_go_on(
@@ -253,3 +305,26 @@ def test_a_run_that_learnt_from_a_scene_to_stay_unseen_does_not_go_on(
     trainer = Trainer(make_model(None, **SMALL), [make_scene()], make_training(max_steps=9), ORIGIN)
     with pytest.raises(ValueError, match=r"model\.pt: has learnt from attic, one, which must"):
         train(trainer, path, lambda *_: None, unseen=["one", "attic", "loft"])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("replayed", [True, False])
+@pytest.mark.parametrize("limit_bytes", [None, 0])
+def test_a_step_on_a_gpu_never_waits_for_it(
+    make_scene, make_model, make_training, limit_bytes, replayed
+):
+    device = torch.device("cuda:0")
+    scenes = [Residence(device, limit_bytes).place(make_scene())]
+    training = make_training(batch={"source_views_spread": 0})
+    trainer = Trainer(make_model(4).to(device), scenes, training, ORIGIN)
+    if not replayed:
+        trainer.steps = CapturedSteps(trainer.optimiser, None)
+    for _ in range(4):  # memory is asked for, libraries are loaded, the step is recorded
+        trainer.take_step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        trainer.take_step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert trainer.steps.replayed == (3 if replayed else 0)
+    assert all(value.isfinite() for value in trainer.sums.values())

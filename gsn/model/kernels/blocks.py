@@ -1,0 +1,104 @@
+"""Fast twins of the view block and the ray block, with the weights of the readable ones."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gsn.model.kernels.attention import attend
+from gsn.model.kernels.common import Seeds, padded
+from gsn.model.kernels.linear import linear
+from gsn.model.kernels.merge import MergeWeights, merge
+from gsn.model.kernels.mlp import mlp
+from gsn.model.transformers import AttentionBlock, RayTransformer, ViewTransformer
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the blocks read of the source views at N samples; views come first."""
+
+    tokens: Tensor  # (V, N, F)
+    teacher: Tensor | None  # (V, N, D); the feature head reads it beside the tokens
+    ray_difference: Tensor  # (V, N, 4)
+    colour: Tensor  # (V, N, 4), float32: RGB; 1 where the view sees the sample, else 0
+    unseen: Tensor  # (N,), float32: 1 where no view sees the sample, else 0
+
+
+def view_block(
+    block: ViewTransformer,
+    token: Tensor,  # (N, C)
+    seen: Observed,
+    seeds: Seeds,
+) -> tuple[Tensor, Tensor]:  # (N, C), (V, N, F)
+    """Update the token of every sample; return the observations too, to be used from here on."""
+    weights, of_query = _merged_weights(block, seen.tokens.shape[-1])
+    query = linear(token, of_query, norm=block.attention_norm)
+    place = linear(seen.ray_difference, *_with_one(block.position[0]))
+    merged, tokens = merge(
+        *(seen.tokens, seen.teacher, place, seen.colour, seen.unseen, query, weights),
+        *(seeds.dropout, seeds.next()),
+    )
+    return _add_to(block, token, merged, seeds), tokens
+
+
+def ray_block(
+    block: RayTransformer,
+    token: Tensor,  # (N, C)
+    used: Tensor | None,  # (R, S), bool: samples that others may look at; None: all
+    n_samples: int,
+    seeds: Seeds,
+) -> Tensor:  # (N, C)
+    """Update the token of every sample from the others of its ray."""
+    layers = (block.query, block.key, block.value)
+    weight = torch.cat([layer.weight for layer in layers])
+    projected = linear(token, weight, norm=block.attention_norm)
+    merged = attend(projected, used, block.n_heads, n_samples, seeds.dropout, seeds.next())
+    return _add_to(block, token, merged, seeds)
+
+
+def _add_to(block: AttentionBlock, token: Tensor, merged: Tensor, seeds: Seeds) -> Tensor:
+    token = linear(
+        *(merged, block.output.weight, block.output.bias, None, token),
+        *(seeds.dropout, seeds.next()),
+    )
+    return mlp(
+        *(token, (block.feed.grow.weight, block.feed.grow.bias)),
+        *((block.feed.shrink.weight, block.feed.shrink.bias), block.feed_norm, None, True),
+        *(seeds.dropout, seeds.next()),
+    )
+
+
+def _with_one(layer: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of a layer with one more output, which is 1, and some that are 0."""
+    more = padded(layer.out_features + 1) - layer.out_features
+    weight = functional.pad(layer.weight, (0, 0, 0, more))
+    one = functional.pad(torch.ones_like(layer.bias[:1]), (0, more - 1))
+    return weight, torch.cat([layer.bias, one])
+
+
+def _merged_weights(block: ViewTransformer, width: int) -> tuple[MergeWeights, Tensor]:
+    """Return the products that `merge` wants, and the layer that makes its query, (E, C).
+
+    Of the C channels that a key is made of, `width` are of the observation, others of the teacher.
+
+    The bias of the last layer of the score is left out: it is the same for all views, which a
+    softmax does not see. So is its gradient, which is zero.
+    """
+    score, out = block.score[0], block.position[2]
+    more = padded(out.in_features + 1) - out.in_features - 1
+    of_place = functional.pad(torch.cat([out.weight, out.bias[:, None]], dim=1), (0, more))
+    only_bias = functional.pad(score.bias[:, None], (out.in_features, more))
+    value = block.value.weight @ block.key.weight
+    of_key = score.weight @ block.key.weight
+    teacher = value.shape[1] > width
+    weights = MergeWeights(
+        value=value[:, :width],
+        score=of_key[:, :width],
+        teacher_value=value[:, width:] if teacher else None,
+        teacher_score=of_key[:, width:] if teacher else None,
+        place_value=of_place,
+        place_score=score.weight @ of_place + only_bias,
+        weight=block.score[2].weight,
+    )
+    return weights, score.weight @ block.query.weight

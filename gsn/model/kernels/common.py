@@ -1,0 +1,193 @@
+"""What the kernels share: precision, sizes of tiles, layer norm, dropout."""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+MASKED = -1e30  # of a score that must not count; finite, so that differences of two are
+
+
+@triton.jit
+def rows_of(tile: tl.tensor, n_rows: tl.tensor, B: tl.constexpr) -> tl.tensor:
+    """Return the first row of a tile (64 bits), the rows from there, and which of them exist.
+
+    Addresses are a number for the tile and small offsets inside it: 64-bit addresses of every
+    element would take more registers than the elements.
+    """
+    first = (tl.zeros([], tl.int64) + tile) * B
+    rows = tl.arange(0, B)
+    return first, rows, first + rows < n_rows
+
+
+@triton.jit
+def cells(
+    ptr: tl.tensor, first: tl.tensor, rows: tl.tensor, columns: tl.tensor, stride: tl.tensor,
+) -> tl.tensor:  # fmt: skip
+    """Return the addresses of a tile of a matrix whose rows are `stride` apart."""
+    return ptr + first * stride + (rows[:, None] * stride + columns[None, :])
+
+
+@triton.jit
+def load_cells(
+    ptr: tl.tensor, first: tl.tensor, rows: tl.tensor, there: tl.tensor, columns: tl.tensor,
+    stride: tl.tensor, C: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Load a tile of a matrix of C columns; zero where there is none."""
+    mask = there[:, None] & (columns[None, :] < C)
+    return tl.load(cells(ptr, first, rows, columns, stride), mask=mask, other=0.0)
+
+
+@triton.jit
+def store_cells(
+    ptr: tl.tensor, first: tl.tensor, rows: tl.tensor, there: tl.tensor, columns: tl.tensor,
+    stride: tl.tensor, values: tl.tensor, C: tl.constexpr,
+) -> None:  # fmt: skip
+    """Store a tile of a matrix of C columns, in the type of the matrix."""
+    mask = there[:, None] & (columns[None, :] < C)
+    values = values.to(ptr.dtype.element_ty)
+    tl.store(cells(ptr, first, rows, columns, stride), values, mask=mask)
+
+
+@triton.jit
+def transposed(
+    ptr: tl.tensor, columns: tl.tensor, rows: tl.tensor, stride: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Return the addresses of a part of a matrix, first index its columns."""
+    return ptr + (rows[None, :] * stride + columns[:, None])
+
+
+@triton.jit
+def within(first: tl.tensor, second: tl.tensor, N: tl.constexpr, M: tl.constexpr) -> tl.tensor:
+    """Return which of a tile's cells exist in an N × M matrix."""
+    return (first[:, None] < N) & (second[None, :] < M)
+
+
+@triton.jit
+def keep(
+    seed_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor, columns: tl.tensor,
+    stride: tl.constexpr, P: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Draw which cells of a tile dropout keeps: a function of the seed and the place of the cell.
+
+    Two rounds of multiply and shift in place of Philox: 63 million draws a view block would cost
+    more than its matrix products.
+
+    Args:
+        seed_ptr: 32 random bits.
+        first: First row of the tile, see `rows_of`.
+        rows: Rows from there.
+        columns: Columns.
+        stride: Columns of the matrix.
+        P: Probability of dropping, in 1 / 2³², see `threshold`.
+    """
+    x = (rows[:, None] * stride + columns[None, :]).to(tl.uint32)
+    x = ((x + (first * stride).to(tl.uint32)) ^ tl.load(seed_ptr).to(tl.uint32)) * 0x9E3779B1
+    x = (x ^ (x >> 15)) * 0x85EBCA77
+    return x >= P
+
+
+@triton.jit
+def drop(
+    values: tl.tensor, seed_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor, columns: tl.tensor,
+    stride: tl.constexpr, P: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Drop cells of a tile and enlarge the others, as `torch.nn.Dropout` does."""
+    kept = keep(seed_ptr, first, rows, columns, stride, P)
+    return tl.where(kept, values * (1.0 / (1.0 - P * 2.3283064365386963e-10)), 0.0)
+
+
+@triton.jit
+def normalise(x: tl.tensor, columns: tl.tensor, C: tl.constexpr, EPS: tl.constexpr) -> tl.tensor:
+    """Return (x - mean) / deviation of every row, and 1 / deviation; padding stays zero."""
+    mean = tl.sum(x, axis=1) / C
+    centred = tl.where(columns[None, :] < C, x - mean[:, None], 0.0)
+    rstd = 1.0 / tl.sqrt(tl.sum(centred * centred, axis=1) / C + EPS)
+    return centred * rstd[:, None], rstd
+
+
+@triton.jit
+def normalise_backward(
+    du: tl.tensor, unit: tl.tensor, rstd: tl.tensor, C: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Turn the gradient of the output of `normalise` into that of its input."""
+    along = tl.sum(du * unit, axis=1) / C
+    return (du - tl.sum(du, axis=1)[:, None] / C - unit * along[:, None]) * rstd[:, None]
+
+
+def padded(size: int, smallest: int = 16) -> int:
+    """Return the power of two that holds so many columns; matrix units take 16 at least."""
+    return max(smallest, triton.next_power_of_2(size))
+
+
+def dot_precision(dtype: torch.dtype) -> str:
+    """Return how tensor cores treat float32: not at all."""
+    return "ieee" if dtype == torch.float32 else "tf32"
+
+
+def kernel_dtype(dtype: torch.dtype) -> Any:
+    """Return the type of Triton for a type of torch."""
+    return {torch.bfloat16: tl.bfloat16, torch.float32: tl.float32}[dtype]
+
+
+def tile_of(width: int, dtype: torch.dtype, warps: int = 4) -> dict[str, int]:
+    """Return how many rows of so many columns a program takes at a time, and its warps.
+
+    As measured on an H100. Loads are not pipelined: what that needs in shared memory costs more
+    programs on a processor than it saves.
+    """
+    if dtype == torch.float32:
+        return {"B": 32 if width <= 64 else 16, "num_warps": 4, "num_stages": 1}
+    return {"B": 128 if width <= 64 else 64, "num_warps": warps, "num_stages": 1}
+
+
+def threshold(dropout: float) -> int:
+    """Return the probability of dropping as kernels take it."""
+    return round(dropout * 2**32)
+
+
+def n_programs(tiles: int, device: torch.device, blocks: int = 1, per_processor: int = 2) -> int:
+    """Return how many programs share the tiles, where each sums gradients of weights.
+
+    Args:
+        tiles: To be shared.
+        device: Where they run.
+        blocks: Programs of each, beside each other.
+        per_processor: That run at the same time on one of its processors.
+    """
+    if device.type != "cuda":
+        return min(tiles, 2)
+    processors = torch.cuda.get_device_properties(device).multi_processor_count
+    return max(1, min(tiles, per_processor * processors // blocks))
+
+
+def zeros_like(*weights: Tensor | None) -> list[Tensor | None]:
+    """Return zeros in float32 for each of some tensors, all in one piece of memory: one launch."""
+    sizes = [0 if weight is None else -(-weight.numel() // 4) * 4 for weight in weights]
+    device = next(weight.device for weight in weights if weight is not None)
+    parts = torch.zeros(sum(sizes), device=device).split(sizes)
+    return [
+        None if weight is None else part[: weight.numel()].view(weight.shape)
+        for weight, part in zip(weights, parts, strict=True)
+    ]
+
+
+class Seeds:
+    """Seeds of the dropouts of one pass, drawn on the device: a replayed graph draws others.
+
+    Without dropout there are none.
+    """
+
+    def __init__(self, device: torch.device, dropout: float, count: int = 64) -> None:
+        self.dropout = dropout
+        self._seeds: list[Tensor] = []
+        if dropout > 0:
+            # Rows of 16 bytes: a kernel is compiled anew for addresses less aligned.
+            drawn = torch.randint(2**31 - 1, (count, 4), device=device, dtype=torch.int32)
+            self._seeds = list(drawn)
+
+    def next(self) -> Tensor | None:
+        """Return a seed that was not used yet, (4,), of which the first counts."""
+        return self._seeds.pop() if self.dropout > 0 else None

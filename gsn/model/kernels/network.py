@@ -1,0 +1,185 @@
+"""Fast twins of the renderer and the feature head: the same modules' weights, fused kernels.
+
+Samples are rows, (N, …) with N = R · S, and views come first, so that kernels read one view after
+the other; in the readable modules both have dimensions of their own.
+"""
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gsn.geometry.projection import pair_like, project
+from gsn.geometry.rays import Rays
+from gsn.model.feature_head import FeatureHead
+from gsn.model.kernels.blend import blend
+from gsn.model.kernels.blocks import Observed, ray_block, view_block
+from gsn.model.kernels.common import Seeds
+from gsn.model.kernels.fetch import Samples, fetch, fetch_unit
+from gsn.model.kernels.linear import linear
+from gsn.model.kernels.mlp import mlp
+from gsn.model.kernels.pool import pool
+from gsn.model.kernels.positions import WIDTH as ENCODED_WIDTH
+from gsn.model.kernels.positions import encode
+from gsn.model.renderer import Renderer, contract
+from gsn.model.sources import SourceViews, fetch_enlarged
+from gsn.model.surface_blend import SurfaceBlend
+from gsn.model.transformers import RayTransformer, ViewTransformer
+
+
+@dataclass(frozen=True)
+class FastTokens:
+    """What the renderer found out about the samples of R rays."""
+
+    rgb: Tensor  # (R, 3), not clamped
+    token: Tensor  # (N, C), before the direction is known
+    seen: Observed
+    used: Tensor  # (R, S), bool: samples that count
+    samples: Samples
+    depth_weights: Tensor | None  # (R, S)
+
+
+def render_colour(
+    renderer: Renderer,
+    sources: SourceViews,
+    rays: Rays,
+    points: Tensor,  # (R, S, 3)
+    pixel_centre: float,
+    with_depth: bool,
+) -> FastTokens:
+    """Render the colour of every ray, in the precision of `sources.encoded`."""
+    parity, dtype, n_samples = renderer.parity, sources.encoded.dtype, points.shape[1]
+    origins = rays.origins.contiguous()
+    flat = points.flatten(0, 1).contiguous()
+    samples = Samples(flat, origins, sources.cameras, pixel_centre, parity)
+    fetched = fetch(sources.encoded, sources.images.float(), samples)
+    tokens = mlp(fetched.appearance, *_embedding(renderer))
+    token, unseen, tokens = pool(tokens, fetched.colour, parity)
+    seen = Observed(tokens, None, fetched.ray_difference, fetched.colour, unseen)
+    used = _used(renderer, seen, points.shape[:2])
+    place = encode(flat if parity else contract(flat), dtype)
+    seeds = Seeds(flat.device, _dropout(renderer))
+    weights = None
+    for i, block in enumerate(renderer.view_blocks):
+        token, tokens = view_block(cast(ViewTransformer, block), token, seen, seeds)
+        seen = replace(seen, tokens=tokens)
+        if i % 2 == 0:
+            token = _informed(renderer.position_mlps[i // 2], token, place)
+        last = cast(RayTransformer, renderer.ray_blocks[i])
+        if parity and with_depth and i == len(renderer.ray_blocks) - 1:
+            weights = _attended(last, token, used)
+        token = ray_block(last, token, None if parity else used, n_samples, seeds)
+    direction = encode(functional.normalize(rays.directions, dim=-1), dtype)
+    decoded = _informed(renderer.direction_mlp, token, direction, renderer.norm)
+    rgb = functional.linear(_mean(decoded, used), renderer.rgb.weight, renderer.rgb.bias)
+    if renderer.blend is not None:
+        blended, weights, tokens = _blend(renderer.blend, decoded, seen, used)
+        rgb, seen = rgb + blended, replace(seen, tokens=tokens)
+    return FastTokens(rgb, token, seen, used, samples, weights)
+
+
+def render_feature(
+    head: FeatureHead,
+    rendered: FastTokens,
+    sources: SourceViews,
+) -> Tensor:  # (R, D)
+    """Render the teacher feature of every ray, of any length.
+
+    Raises:
+        ValueError: The source views came without teacher maps.
+    """
+    if sources.teacher is None:
+        raise ValueError("the feature head needs the teacher's maps of the source views")
+    seen, n_samples = rendered.seen, rendered.used.shape[1]
+    dtype, maps = rendered.token.dtype, sources.teacher.values
+    if head.parity:
+        teacher = _teacher_as_published(maps, rendered.samples).to(dtype)
+    else:
+        teacher = fetch_unit(maps, sources.teacher.grid, rendered.samples, dtype)
+    pooled, _, _ = pool(teacher, seen.colour, head.parity)
+    token = torch.cat([rendered.token, pooled], dim=-1)
+    seen = replace(seen, teacher=teacher)
+    seeds = Seeds(token.device, _dropout(head))
+    token, tokens = view_block(head.view_block, token, seen, seeds)
+    seen = replace(seen, tokens=tokens)
+    used = None if head.parity else rendered.used
+    token = ray_block(head.ray_block, token, used, n_samples, seeds)
+    norm = head.norm
+    scale, shift = norm.weight.to(dtype), norm.bias.to(dtype)
+    token = functional.layer_norm(token, norm.normalized_shape, scale, shift, norm.eps)
+    feature = functional.linear(_mean(token, rendered.used), head.output.weight, head.output.bias)
+    if head.blend is None:
+        return feature
+    blended, _, _ = _blend(head.blend, token, seen, rendered.used)
+    return feature + functional.normalize(blended, dim=-1)
+
+
+def _embedding(renderer: Renderer) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return the layers that embed an observation, for colour behind the encoder's features."""
+    first, second = renderer.embed[0], renderer.embed[2]
+    weight = torch.cat([first.weight[:, 3:], first.weight[:, :3]], dim=1)
+    return (weight, first.bias), (second.weight, second.bias)
+
+
+def _informed(
+    layers: torch.nn.Module,
+    token: Tensor,  # (N, C)
+    encoded: Tensor,  # (N or R, 64)
+    norm: torch.nn.LayerNorm | None = None,
+) -> Tensor:  # (N, C)
+    """Tell tokens a position or a direction: a network of both, side by side."""
+    first, second = cast(torch.nn.Sequential, layers)[0], cast(torch.nn.Sequential, layers)[2]
+    width = token.shape[-1]
+    missing = ENCODED_WIDTH + width - first.weight.shape[1]
+    of_place = functional.pad(first.weight[:, width:], (0, missing))
+    extra = linear(encoded, of_place)
+    own = first.weight[:, :width]
+    return mlp(token, (own, first.bias), (second.weight, second.bias), norm, extra)
+
+
+def _used(renderer: Renderer, seen: Observed, shape: torch.Size) -> Tensor:
+    visible = seen.colour[..., 3].T > 0
+    return renderer.used_samples(visible.reshape(*shape, -1))
+
+
+def _mean(
+    values: Tensor,  # (N, C)
+    used: Tensor,  # (R, S), bool
+) -> Tensor:  # (R, C), float32
+    """Average the samples that count."""
+    by_ray = values.view(*used.shape, -1).masked_fill(~used[..., None], 0.0)
+    return by_ray.sum(dim=1, dtype=torch.float32) / used.sum(dim=1, keepdim=True)
+
+
+def _blend(
+    module: SurfaceBlend, token: Tensor, seen: Observed, used: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:  # (R, 3 or D), (R, S), (V, N, F)
+    """Average colours, or teacher features if there are, over views, then over samples."""
+    along = linear(token, module.surface.weight, module.surface.bias, dtype=torch.float32)
+    share = along.view(used.shape).masked_fill(~used, -torch.inf).softmax(dim=1)
+    to_key = module.key.weight.T
+    query = linear(token, to_key @ module.query.weight, to_key @ module.query.bias)
+    by_sample, tokens = blend(seen.tokens, seen.teacher, seen.ray_difference, seen.colour, query)
+    by_ray = by_sample.view(*used.shape, -1)
+    return torch.einsum("rs,rsd->rd", share, by_ray), share, tokens
+
+
+def _attended(block: RayTransformer, token: Tensor, used: Tensor) -> Tensor:
+    """Return how much a ray's colour comes from each of its samples, as `parity` has it."""
+    with torch.autocast(token.device.type, token.dtype, enabled=token.dtype != torch.float32):
+        attention = block.attention(token.view(*used.shape, -1), used)
+    return attention.mean(dim=1)
+
+
+def _teacher_as_published(maps: Tensor, samples: Samples) -> Tensor:  # (V, N, D)
+    cameras = samples.cameras
+    pixels = project(samples.points, cameras, samples.pixel_centre).pixels
+    last = pair_like(pixels, cameras.width - 1, cameras.height - 1)
+    return fetch_enlarged(maps.float(), pixels, last).permute(0, 2, 1).contiguous()
+
+
+def _dropout(module: torch.nn.Module) -> float:
+    block = next(part for part in module.modules() if isinstance(part, ViewTransformer))
+    return block.dropout.p if module.training else 0.0

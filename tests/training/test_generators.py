@@ -1,0 +1,35 @@
+import torch
+
+from gsn.training.generators import Generators
+
+CPU = torch.device("cpu")
+
+
+def numbers(generators):
+    return [torch.rand(4, generator=one).tolist() for one in (generators.host, generators.device)]
+
+
+def test_a_seed_gives_two_streams_that_differ_and_come_again():
+    host, device = numbers(Generators.seeded(3, CPU))
+    assert not set(host) & set(device)
+    assert numbers(Generators.seeded(3, CPU)) == [host, device]
+    assert not any(map(list.__eq__, numbers(Generators.seeded(4, CPU)), [host, device]))
+
+
+def test_a_state_brings_both_back():
+    generators = Generators.seeded(0, CPU)
+    numbers(generators)
+    state = generators.state()
+    ahead = numbers(generators)
+    assert numbers(generators) != ahead
+    generators.restore(state)
+    assert numbers(generators) == ahead
+    other = Generators.seeded(8, CPU)
+    other.restore(state)
+    assert numbers(other) == ahead
+
+
+def test_drawing_on_the_device_leaves_the_host_alone():
+    one, other = Generators.seeded(0, CPU), Generators.seeded(0, CPU)
+    torch.rand(100, generator=one.device)
+    assert torch.equal(one.state()["host"], other.state()["host"])
