@@ -27,8 +27,7 @@ from gsn.training.loop import Trainer
 from gsn.training.origin import Origin
 from pipeline.command import DEFAULT_PARAMS, DeviceName, ParamsFile, PreparedFolder
 from pipeline.config import ScenesConfig, load_section
-from pipeline.device import pick_device
-from pipeline.evaluate import CHUNK_RAYS
+from pipeline.device import pick_chunk_rays, pick_device
 from pipeline.leakage import check_no_leakage
 from pipeline.pretrain import PretrainConfig
 
@@ -128,7 +127,7 @@ def measure(
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         trainer.snapshot().save(out)
-    render = RenderConfig(SOURCE_VIEWS, STRIDE, CHUNK_RAYS[device.type])
+    render = RenderConfig(SOURCE_VIEWS, STRIDE, pick_chunk_rays(device, kernels))
     psnr = {path.stem: held_out_psnr(model, load_scene(path, device), render) for path in scored}
     return trained, psnr
 

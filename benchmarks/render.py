@@ -29,8 +29,7 @@ from gsn.model.network import GsnModel, ModelConfig
 from gsn.model.scene import Scene
 from pipeline.command import DEFAULT_PARAMS, DeviceName, ParamsFile
 from pipeline.config import load_section
-from pipeline.device import pick_device
-from pipeline.evaluate import CHUNK_RAYS
+from pipeline.device import pick_chunk_rays, pick_device
 from pipeline.pretrain import PretrainConfig
 
 HEAD = ("what", "ms", "10-90 %", "rays/s", *SPEED_HEAD)
@@ -120,7 +119,7 @@ def main(
     """Print one table."""
     logging.basicConfig(level=logging.WARNING)
     place = pick_device(device)
-    chunk = chunk_rays or CHUNK_RAYS[place.type]
+    chunk = chunk_rays or pick_chunk_rays(place, use_kernels=kernels is not False)
     if default_run:
         sizes = default_sizes(params)
         model, render = default_model(params, chunk)

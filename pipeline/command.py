@@ -21,6 +21,7 @@ ResidentBytes = Annotated[
         "left out: a share of what is free."
     ),
 ]
+Kernels = Annotated[bool, typer.Option(help="Use the fused kernels where the device can run them.")]
 DEFAULT_PARAMS = Path("params.yaml")
 
 log = logging.getLogger(__name__)

@@ -26,6 +26,7 @@ from gsn.training.residence import load_scenes
 from pipeline.command import (
     DEFAULT_PARAMS,
     DeviceName,
+    Kernels,
     ParamsFile,
     PreparedFolder,
     ResidentBytes,
@@ -55,6 +56,7 @@ def distill(
     on_row: OnRow,
     unseen: Sequence[str] = (),
     resident_bytes: int | None = None,
+    use_kernels: bool = True,
 ) -> None:
     """Train on the given packs and targets; continues the same run if `out` holds part of it."""
     first = load_checkpoint(start)
@@ -62,6 +64,7 @@ def distill(
     targets_of = describe_targets(scenes)
     torch.manual_seed(cfg.training.seed)
     model = GsnModel(first.model_config, targets_of.channels)
+    model.use_kernels = use_kernels
     load_stage_one(model, first)
     origin = Origin.describe(
         cfg.training,
@@ -83,6 +86,7 @@ def main(
     params: ParamsFile = DEFAULT_PARAMS,
     device: DeviceName = "auto",
     resident_bytes: ResidentBytes = None,
+    kernels: Kernels = True,
 ) -> None:
     """Train stage II."""
     cfg = load_section(params, "distill", DistillConfig)
@@ -93,7 +97,8 @@ def main(
     packs = [prepared / f"{name}.h5" for name in scenes.train]
     place = pick_device(device)
     with Curves(curves) as points:
-        distill(packs, targets, start, out, cfg, place, points.add, scenes.test, resident_bytes)
+        limits = (scenes.test, resident_bytes, kernels)
+        distill(packs, targets, start, out, cfg, place, points.add, *limits)
 
 
 if __name__ == "__main__":

@@ -47,19 +47,18 @@ from pipeline.basis import check_basis
 from pipeline.command import (
     DEFAULT_PARAMS,
     DeviceName,
+    Kernels,
     ParamsFile,
     PreparedFolder,
     TargetsFolder,
     run_stage,
 )
 from pipeline.config import ScenesConfig, load_section
-from pipeline.device import pick_device
+from pipeline.device import pick_chunk_rays, pick_device
 from pipeline.leakage import check_no_leakage
 from pipeline.provenance import describe_commit, describe_machine
 
 log = logging.getLogger(__name__)
-# Rays at a time: on a CPU few enough for its cache. The result does not depend on it.
-CHUNK_RAYS = {"cpu": 128, "cuda": 4096}
 
 
 @dataclass(frozen=True)
@@ -80,13 +79,15 @@ def evaluate(
     cfg: EvaluateConfig,
     split: Split,
     device: torch.device,
+    use_kernels: bool = True,
 ) -> None:
     """Score the held-out views of the scenes; write tables, pictures, films and the page."""
     started = time.monotonic()
     checkpoint = load_checkpoint(model)
     network, model_sha256 = checkpoint.build_model(device), sha256_of_file(model)
+    network.use_kernels = use_kernels
     lpips = load_lpips(device) if cfg.lpips else None
-    render = RenderConfig(cfg.source_views, cfg.pixel_stride, CHUNK_RAYS[device.type])
+    render = RenderConfig(cfg.source_views, cfg.pixel_stride, pick_chunk_rays(device, use_kernels))
     out = folders.out
     log.info(
         "%s: %d scenes, of each %s held-out views and %d frames of film; renders are kept in %s",
@@ -167,6 +168,7 @@ def main(
     renders: Annotated[Path, typer.Option(help="Folder to keep rendered views in.")],
     params: ParamsFile = DEFAULT_PARAMS,
     device: DeviceName = "auto",
+    kernels: Kernels = True,
 ) -> None:
     """Score the model on held-out views."""
     cfg = load_section(params, "evaluate", EvaluateConfig)
@@ -175,7 +177,7 @@ def main(
     check_no_leakage(prepared, scenes.test, learnt.train_scenes, learnt.photographs)
     names = {"unseen": scenes.test, "seen": scenes.train}[split]
     folders = Folders(raw, prepared, targets, renders, out)
-    evaluate(names, model, folders, cfg, split, pick_device(device))
+    evaluate(names, model, folders, cfg, split, pick_device(device), kernels)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from gsn.training.residence import load_scenes
 from pipeline.command import (
     DEFAULT_PARAMS,
     DeviceName,
+    Kernels,
     ParamsFile,
     PreparedFolder,
     ResidentBytes,
@@ -52,6 +53,7 @@ def pretrain(
     on_row: OnRow,
     unseen: Sequence[str] = (),
     resident_bytes: int | None = None,
+    use_kernels: bool = True,
 ) -> None:
     """Train on the given packs; continues the same run if `out` holds part of it.
 
@@ -60,6 +62,7 @@ def pretrain(
     """
     torch.manual_seed(cfg.training.seed)
     model = GsnModel(cfg.model).to(device)
+    model.use_kernels = use_kernels
     scenes = load_scenes(packs, device, limit_bytes=resident_bytes)
     origin = Origin.describe(cfg.training, packs, start=asdict(cfg.model))
     train(Trainer(model, scenes, cfg.training, origin), out, on_row, unseen)
@@ -72,6 +75,7 @@ def main(
     params: ParamsFile = DEFAULT_PARAMS,
     device: DeviceName = "auto",
     resident_bytes: ResidentBytes = None,
+    kernels: Kernels = True,
 ) -> None:
     """Train stage I."""
     cfg = load_section(params, "pretrain", PretrainConfig)
@@ -80,7 +84,7 @@ def main(
     packs = [prepared / f"{name}.h5" for name in scenes.train]
     place = pick_device(device)
     with Curves(curves) as points:
-        pretrain(packs, out, cfg, place, points.add, scenes.test, resident_bytes)
+        pretrain(packs, out, cfg, place, points.add, scenes.test, resident_bytes, kernels)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from gsn.geometry.cameras import PIXEL_CENTRE, REFERENCE_PIXEL_CENTRE, Cameras
 from gsn.geometry.rays import Rays, sample_depths
 from gsn.model.encoder import Encoder
 from gsn.model.feature_head import FeatureHead
-from gsn.model.kernels.choice import compute_dtype, kernels_run_on
+from gsn.model.kernels.choice import compute_dtype, kernels_run_on, kernels_take
 from gsn.model.renderer import Renderer
 from gsn.model.sources import SourceViews, TeacherMaps, observe
 
@@ -152,7 +152,8 @@ class GsnModel(nn.Module):
         return tokens.rgb, feature, tokens.depth_weights if with_depth else None
 
     def _fast(self, device: torch.device) -> bool:
-        return self.use_kernels and kernels_run_on(device)
+        width = self.config.width + (self.feature_channels or 0)
+        return self.use_kernels and kernels_take(width) and kernels_run_on(device)
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -1,5 +1,6 @@
 """The renderer agrees with the published implementation on its own numbers."""
 
+import copy
 import importlib.util
 import json
 
@@ -99,3 +100,22 @@ def test_depth_weights_sum_to_one_and_depth_lies_on_the_ray(case, model):
     _, _, depths, rendering = render(model, t)
     torch.testing.assert_close(rendering.depth_weights.sum(1), torch.ones(len(depths)))
     assert ((rendering.depth >= depths[:, 0]) & (rendering.depth <= depths[:, -1])).all()
+
+
+@torch.no_grad()
+def test_the_kernels_agree_with_the_published_code_too(case, model, monkeypatch):
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    n_rays = 24
+    monkeypatch.setattr("gsn.model.network.kernels_run_on", lambda device: True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    if device.type == "cpu":
+        # Interpreted, a ray takes seconds and the encoder, which has tests of its own, minutes.
+        n_rays = 2
+        monkeypatch.setattr(
+            "gsn.model.kernels.encode.fast_encode", lambda encoder, images: encoder(images)
+        )
+    tensors = {name: x.to(device) for name, x in case[0].items()}
+    some = tensors | {"pixels_xy": tensors["pixels_xy"][:n_rays]}
+    *_, rendering = render(copy.deepcopy(model).to(device), some)
+    assert relative_error(rendering.rgb, tensors["out_rgb"][:n_rays]) < 1e-4
+    assert relative_error(rendering.feature, tensors["out_feature"][:n_rays]) < 1e-4

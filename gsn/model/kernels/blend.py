@@ -144,7 +144,7 @@ class _Blend(torch.autograd.Function):
         return blended, observations
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor | None, later: Tensor | None) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor | None, later: Tensor | None) -> Any:
         if dy is None:
             return later, None, None, None, None
         given = ctx.saved_tensors

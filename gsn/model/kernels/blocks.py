@@ -1,6 +1,7 @@
 """Fast twins of the view block and the ray block, with the weights of the readable ones."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from gsn.model.kernels.common import Seeds, padded
 from gsn.model.kernels.linear import linear
 from gsn.model.kernels.merge import MergeWeights, merge
 from gsn.model.kernels.mlp import mlp
+from gsn.model.kernels.tail import tail
 from gsn.model.transformers import AttentionBlock, RayTransformer, ViewTransformer
 
 
@@ -34,7 +36,7 @@ def view_block(
     """Update the token of every sample; return the observations too, to be used from here on."""
     weights, of_query = _merged_weights(block, seen.tokens.shape[-1])
     query = linear(token, of_query, norm=block.attention_norm)
-    place = linear(seen.ray_difference, *_with_one(block.position[0]))
+    place = linear(seen.ray_difference, *_with_one(cast(nn.Linear, block.position[0])))
     merged, tokens = merge(
         *(seen.tokens, seen.teacher, place, seen.colour, seen.unseen, query, weights),
         *(seeds.dropout, seeds.next()),
@@ -58,14 +60,21 @@ def ray_block(
 
 
 def _add_to(block: AttentionBlock, token: Tensor, merged: Tensor, seeds: Seeds) -> Tensor:
+    if not torch.is_grad_enabled() and seeds.dropout == 0:
+        return tail(block, token, merged)
     token = linear(
         *(merged, block.output.weight, block.output.bias, None, token),
         *(seeds.dropout, seeds.next()),
     )
+    feed = block.feed
     return mlp(
-        *(token, (block.feed.grow.weight, block.feed.grow.bias)),
-        *((block.feed.shrink.weight, block.feed.shrink.bias), block.feed_norm, None, True),
-        *(seeds.dropout, seeds.next()),
+        token,
+        (feed.grow.weight, feed.grow.bias),
+        (feed.shrink.weight, feed.shrink.bias),
+        block.feed_norm,
+        residual=True,
+        dropout=seeds.dropout,
+        seed=seeds.next(),
     )
 
 
@@ -85,7 +94,8 @@ def _merged_weights(block: ViewTransformer, width: int) -> tuple[MergeWeights, T
     The bias of the last layer of the score is left out: it is the same for all views, which a
     softmax does not see. So is its gradient, which is zero.
     """
-    score, out = block.score[0], block.position[2]
+    score, last_score = (cast(nn.Linear, block.score[i]) for i in (0, 2))
+    out = cast(nn.Linear, block.position[2])
     more = padded(out.in_features + 1) - out.in_features - 1
     of_place = functional.pad(torch.cat([out.weight, out.bias[:, None]], dim=1), (0, more))
     only_bias = functional.pad(score.bias[:, None], (out.in_features, more))
@@ -99,6 +109,6 @@ def _merged_weights(block: ViewTransformer, width: int) -> tuple[MergeWeights, T
         teacher_score=of_key[:, width:] if teacher else None,
         place_value=of_place,
         place_score=score.weight @ of_place + only_bias,
-        weight=block.score[2].weight,
+        weight=last_score.weight,
     )
     return weights, score.weight @ block.query.weight

@@ -5,6 +5,7 @@ import importlib.util
 import torch
 
 _SMALLEST_CAPABILITY = (8, 0)  # bfloat16 on tensor cores
+_WIDEST = 128  # of tokens: a tile of wider ones has no room in registers and shared memory
 
 
 def kernels_run_on(device: torch.device) -> bool:
@@ -12,6 +13,11 @@ def kernels_run_on(device: torch.device) -> bool:
     if device.type != "cuda" or importlib.util.find_spec("triton") is None:
         return False
     return torch.cuda.get_device_capability(device) >= _SMALLEST_CAPABILITY
+
+
+def kernels_take(width: int) -> bool:
+    """Return whether they support tokens of this width, teacher channels included."""
+    return width <= _WIDEST
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:

@@ -119,7 +119,8 @@ def normalise_backward(
 
 def padded(size: int, smallest: int = 16) -> int:
     """Return the power of two that holds so many columns; matrix units take 16 at least."""
-    return max(smallest, triton.next_power_of_2(size))
+    power: int = triton.next_power_of_2(size)
+    return max(smallest, power)
 
 
 def dot_precision(dtype: torch.dtype) -> str:
@@ -132,15 +133,15 @@ def kernel_dtype(dtype: torch.dtype) -> Any:
     return {torch.bfloat16: tl.bfloat16, torch.float32: tl.float32}[dtype]
 
 
-def tile_of(width: int, dtype: torch.dtype, warps: int = 4) -> dict[str, int]:
-    """Return how many rows of so many columns a program takes at a time, and its warps.
+def tile_of(width: int, dtype: torch.dtype, warps: int = 4, stages: int = 1) -> dict[str, int]:
+    """Return how many rows of so many columns a program takes at a time, and how it is run.
 
-    As measured on an H100. Loads are not pipelined: what that needs in shared memory costs more
-    programs on a processor than it saves.
+    As measured on an H100. Where a program does much with what it loads, loading ahead (`stages`)
+    costs more programs on a processor than it saves: it needs shared memory.
     """
     if dtype == torch.float32:
         return {"B": 32 if width <= 64 else 16, "num_warps": 4, "num_stages": 1}
-    return {"B": 128 if width <= 64 else 64, "num_warps": warps, "num_stages": 1}
+    return {"B": 128 if width <= 64 else 64, "num_warps": warps, "num_stages": stages}
 
 
 def threshold(dropout: float) -> int:
@@ -163,11 +164,11 @@ def n_programs(tiles: int, device: torch.device, blocks: int = 1, per_processor:
     return max(1, min(tiles, per_processor * processors // blocks))
 
 
-def zeros_like(*weights: Tensor | None) -> list[Tensor | None]:
+def zeros_like(*weights: Tensor | None) -> list[Any]:
     """Return zeros in float32 for each of some tensors, all in one piece of memory: one launch."""
     sizes = [0 if weight is None else -(-weight.numel() // 4) * 4 for weight in weights]
     device = next(weight.device for weight in weights if weight is not None)
-    parts = torch.zeros(sum(sizes), device=device).split(sizes)
+    parts = torch.split(torch.zeros(sum(sizes), device=device), sizes)
     return [
         None if weight is None else part[: weight.numel()].view(weight.shape)
         for weight, part in zip(weights, parts, strict=True)

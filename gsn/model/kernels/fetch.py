@@ -127,7 +127,7 @@ def _store_ray_difference(
     tl.store(out + 3, (ax * bx + ay * by + az * bz).to(DT), mask=there)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_samples", "height", "width", "h", "w"])
 def _fetch_forward(
     points_ptr: tl.tensor, origins_ptr: tl.tensor, plane_ptr: tl.tensor, centres_ptr: tl.tensor,
     images_ptr: tl.tensor, encoded_ptr: tl.tensor, appearance_ptr: tl.tensor, colour_ptr: tl.tensor,
@@ -162,7 +162,7 @@ def _fetch_forward(
     )  # fmt: skip
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width", "h", "w"])
 def _fetch_backward(
     points_ptr: tl.tensor, plane_ptr: tl.tensor, gradient_ptr: tl.tensor, encoded_ptr: tl.tensor,
     n_rows: tl.tensor, height: tl.tensor, width: tl.tensor, h: tl.tensor, w: tl.tensor,
@@ -207,8 +207,8 @@ class _Fetch(torch.autograd.Function):
         difference = encoded.new_empty(n_views, n_rows, 4)
         planes = cameras.world_to_plane.contiguous()
         scales = _scales(cameras, h, w, samples.parity)
-        sizes = {"F": n_features, "BF": padded(n_features), "STRIDE": stride, "B": _ROWS}
-        sizes |= {"CENTRE": samples.pixel_centre, "EXACT": not samples.parity}
+        sizes: dict[str, Any] = {"F": n_features, "BF": padded(n_features), "B": _ROWS}
+        sizes |= {"STRIDE": stride, "CENTRE": samples.pixel_centre, "EXACT": not samples.parity}
         _fetch_forward[(triton.cdiv(n_rows, _ROWS), n_views)](
             *(samples.points, samples.origins, planes, cameras.centres.contiguous()),
             *(images.contiguous(), by_cell, appearance, colour, difference),
@@ -225,7 +225,7 @@ class _Fetch(torch.autograd.Function):
         return appearance, colour, difference
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor | None, *_: Any) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor | None, *_: Any) -> Any:
         if gradient is None:
             return None, None, None
         points, planes = ctx.saved_tensors
@@ -245,7 +245,7 @@ def fetch(
     return Fetched(*_Fetch.apply(encoded, images, samples))  # type: ignore[no-untyped-call]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width", "h", "w"])
 def _fetch_forward_unit(
     points_ptr: tl.tensor, plane_ptr: tl.tensor, map_ptr: tl.tensor, out_ptr: tl.tensor,
     n_rows: tl.tensor, height: tl.tensor, width: tl.tensor, h: tl.tensor, w: tl.tensor,

@@ -162,7 +162,7 @@ class _Linear(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor) -> Any:
         x, norm_weight, norm_bias, weight, bias, seed = ctx.saved_tensors
         dy, sizes = dy.contiguous(), ctx.sizes
         n_rows = x.numel() // sizes["CI"]
@@ -213,9 +213,10 @@ def weight_gradient(
     n_rows, n_in = x.shape
     n_out = dy.shape[1]
     dw, db = zeros_like(x.new_empty(n_out, n_in), x.new_empty(n_out))
-    outer, tile = min(64, padded(n_out)), tile_of(padded(n_in), x.dtype)
+    outer, tile = min(64, padded(n_out)), tile_of(64, x.dtype, stages=2)
     chunks, tiles = triton.cdiv(n_out, outer), triton.cdiv(n_rows, tile["B"])
-    sizes = {"CI": n_in, "CO": n_out, "BI": padded(n_in), "BO": outer, "P": 0, **tile}
+    sizes: dict[str, Any] = {"CI": n_in, "CO": n_out, "BI": padded(n_in), "BO": outer, "P": 0}
+    sizes |= tile
     sizes |= {"DT": kernel_dtype(x.dtype), "IP": dot_precision(x.dtype)}
     _linear_backward_weight[(n_programs(tiles, x.device, chunks), chunks)](
         *(x, None, None, dy, dw, db, None, n_rows), **sizes, NORM=False, EPS=0.0, BIAS=True

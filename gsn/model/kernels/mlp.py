@@ -134,23 +134,26 @@ def _mlp_backward_input(
     x_ptr: tl.tensor, gamma_ptr: tl.tensor, beta_ptr: tl.tensor, w1_ptr: tl.tensor,
     b1_ptr: tl.tensor, extra_ptr: tl.tensor, w2_ptr: tl.tensor, dy_ptr: tl.tensor,
     dx_ptr: tl.tensor, gradient_ptr: tl.tensor, after_ptr: tl.tensor, u_ptr: tl.tensor,
-    dropped_ptr: tl.tensor, dgamma_ptr: tl.tensor, dbeta_ptr: tl.tensor, seed_ptr: tl.tensor,
-    n_rows: tl.tensor, group: tl.tensor, x_stride: tl.tensor, w1_stride: tl.tensor,
-    CI: tl.constexpr, HD: tl.constexpr, CO: tl.constexpr, BI: tl.constexpr, BH: tl.constexpr,
-    BO: tl.constexpr, B: tl.constexpr, NORM: tl.constexpr, EPS: tl.constexpr, EXTRA: tl.constexpr,
-    RESIDUAL: tl.constexpr, STORE: tl.constexpr, P: tl.constexpr, DT: tl.constexpr,
-    IP: tl.constexpr,
+    dropped_ptr: tl.tensor, dgamma_ptr: tl.tensor, dbeta_ptr: tl.tensor, db2_ptr: tl.tensor,
+    seed_ptr: tl.tensor, n_rows: tl.tensor, group: tl.tensor, x_stride: tl.tensor,
+    w1_stride: tl.tensor, CI: tl.constexpr, HD: tl.constexpr, CO: tl.constexpr, BI: tl.constexpr,
+    BH: tl.constexpr, BO: tl.constexpr, B: tl.constexpr, NORM: tl.constexpr, EPS: tl.constexpr,
+    EXTRA: tl.constexpr, RESIDUAL: tl.constexpr, STORE: tl.constexpr, P: tl.constexpr,
+    DT: tl.constexpr, IP: tl.constexpr,
 ) -> None:  # fmt: skip
     """Write the gradient of x and, if asked to, what those of the weights are products of."""
     inner, outer = tl.arange(0, BI), tl.arange(0, BO)
     dgamma = tl.zeros([BI], tl.float32)
     dbeta = tl.zeros([BI], tl.float32)
+    db2 = tl.zeros([BO], tl.float32)
     for tile in range(tl.program_id(0), tl.cdiv(n_rows, B), tl.num_programs(0)):
         first, rows, there = rows_of(tile, n_rows, B)
         _x, u, unit, rstd = _load_input(
             x_ptr, gamma_ptr, beta_ptr, first, rows, there, inner, x_stride, CI, NORM, EPS
         )
         raw, dy = _output_gradient(dy_ptr, seed_ptr, first, rows, there, outer, CO, P)
+        if STORE == 2:
+            db2 += tl.sum(dy, axis=0)
         u, dy = u.to(DT), dy.to(DT)
         if STORE == 2:
             store_cells(u_ptr, first, rows, there, inner, CI, u, CI)
@@ -181,6 +184,8 @@ def _mlp_backward_input(
     if NORM:
         tl.atomic_add(dgamma_ptr + inner, dgamma, mask=inner < CI)
         tl.atomic_add(dbeta_ptr + inner, dbeta, mask=inner < CI)
+    if STORE == 2:
+        tl.atomic_add(db2_ptr + outer, db2, mask=outer < CO)
 
 
 @triton.jit
@@ -261,7 +266,7 @@ class _Mlp(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor) -> Any:
         x, norm_weight, norm_bias, w1, b1, extra, w2, seed = ctx.saved_tensors
         sizes, (n_rows, group, *_) = ctx.sizes, ctx.numbers
         given = (x, norm_weight, norm_bias, w1, b1, extra, w2, dy.contiguous())
@@ -271,19 +276,16 @@ class _Mlp(torch.autograd.Function):
         # A hidden layer in one part is soon made again; one in several is written for the weights.
         several = sizes["HD"] > sizes["BH"]
         store = 2 if several else int(extra is not None)
-        gradient, after = (
-            x.new_empty(n_rows, sizes["HD"]) if store > least else None for least in (0, 1)
-        )
-        u, dropped = (
-            x.new_empty(n_rows, sizes[name]) if several else None for name in ("CI", "CO")
-        )
+        gradient, after = (_room(x, n_rows, sizes["HD"], store > least) for least in (0, 1))
+        u, dropped = (_room(x, n_rows, sizes[name], several) for name in ("CI", "CO"))
         dx = None
         if ctx.needs_input_grad[0] or store > 0:
             dx = torch.zeros_like(x) if x.shape[-1] > sizes["CI"] else torch.empty_like(x)
             tile = tile_of(128, x.dtype)
             tiles = triton.cdiv(n_rows, tile["B"])
             _mlp_backward_input[(n_programs(tiles, x.device, per_processor=4),)](
-                *(*given, dx, gradient, after, u, dropped, dgamma, dbeta, seed, *ctx.numbers),
+                *(*given, dx, gradient, after, u, dropped, dgamma, dbeta, db2),
+                *(seed, *ctx.numbers),
                 **sizes,
                 **tile,
                 RESIDUAL=ctx.residual,
@@ -291,7 +293,7 @@ class _Mlp(torch.autograd.Function):
             )
         if several:
             dw1, db1 = weight_gradient(u, gradient)
-            dw2, db2 = weight_gradient(dropped, after)[0].T, dropped.sum(0, dtype=torch.float32)
+            dw2 = weight_gradient(dropped, after)[0].T
         else:
             tile = tile_of(64, x.dtype, warps=8)
             programs = n_programs(triton.cdiv(n_rows, tile["B"]), x.device)
@@ -304,6 +306,10 @@ class _Mlp(torch.autograd.Function):
                 gradient = gradient.unflatten(0, (-1, group)).sum(dim=1, dtype=torch.float32)
             dextra = gradient.reshape(extra.shape).to(extra.dtype)
         return dx, dgamma, dbeta, dw1, db1, dextra, dw2, db2, None, None, None, None
+
+
+def _room(x: Tensor, n_rows: int, columns: int, needed: bool) -> Any:
+    return x.new_empty(n_rows, columns) if needed else None
 
 
 def _kind_of(extra: Tensor | None, group: int) -> int:

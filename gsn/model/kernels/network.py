@@ -118,7 +118,7 @@ def render_feature(
 
 def _embedding(renderer: Renderer) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Return the layers that embed an observation, for colour behind the encoder's features."""
-    first, second = renderer.embed[0], renderer.embed[2]
+    first, second = (cast(torch.nn.Linear, renderer.embed[i]) for i in (0, 2))
     weight = torch.cat([first.weight[:, 3:], first.weight[:, :3]], dim=1)
     return (weight, first.bias), (second.weight, second.bias)
 
@@ -130,7 +130,8 @@ def _informed(
     norm: torch.nn.LayerNorm | None = None,
 ) -> Tensor:  # (N, C)
     """Tell tokens a position or a direction: a network of both, side by side."""
-    first, second = cast(torch.nn.Sequential, layers)[0], cast(torch.nn.Sequential, layers)[2]
+    parts = cast(torch.nn.Sequential, layers)
+    first, second = (cast(torch.nn.Linear, parts[i]) for i in (0, 2))
     width = token.shape[-1]
     missing = ENCODED_WIDTH + width - first.weight.shape[1]
     of_place = functional.pad(first.weight[:, width:], (0, missing))

@@ -81,9 +81,7 @@ class _Pool(torch.autograd.Function):
         return pooled, unseen, observations
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, dy: Tensor | None, _: None, later: Tensor | None
-    ) -> Any:
+    def backward(ctx: Any, dy: Tensor | None, _: None, later: Tensor | None) -> Any:
         if dy is None:
             return later, None, None
         (which,) = ctx.saved_tensors

@@ -1,0 +1,115 @@
+"""The attention of a view block, forward: see `gsn.model.kernels.merge`.
+
+The softmax over the views runs while they are read (Milakov and Gimelshein, arXiv 1805.02867).
+"""
+
+import triton
+import triton.language as tl
+
+from gsn.model.kernels.common import keep, load_cells, rows_of, store_cells
+
+
+@triton.jit
+def load_view(
+    h_ptr: tl.tensor, t_ptr: tl.tensor, place_ptr: tl.tensor, colour_ptr: tl.tensor, at: tl.tensor,
+    rows: tl.tensor, there: tl.tensor, f: tl.tensor, d: tl.tensor, k: tl.tensor, F: tl.constexpr,
+    D: tl.constexpr, K: tl.constexpr, DT: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Return observation, teacher feature, position, and whether the view sees the sample."""
+    h = load_cells(h_ptr, at, rows, there, f, F, F)
+    t = h
+    if D > 0:
+        t = load_cells(t_ptr, at, rows, there, d, D, D)
+    place = load_cells(place_ptr, at, rows, there, k, K, K)
+    seen = tl.load(colour_ptr + at * 4 + 3 + rows * 4, mask=there, other=0.0) > 0
+    return h, t, tl.maximum(place, 0.0).to(DT), seen
+
+
+@triton.jit
+def load_weights(
+    of_h_ptr: tl.tensor, of_t_ptr: tl.tensor, of_place_ptr: tl.tensor, n: tl.tensor, f: tl.tensor,
+    d: tl.tensor, k: tl.tensor, N: tl.constexpr, F: tl.constexpr, D: tl.constexpr, K: tl.constexpr,
+    DT: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Load what makes some of N channels from observation, teacher feature and position."""
+    of_h = load_cells(of_h_ptr, 0, n, n < N, f, F, F).to(DT)
+    of_t = of_h
+    if D > 0:
+        of_t = load_cells(of_t_ptr, 0, n, n < N, d, D, D).to(DT)
+    return of_h, of_t, load_cells(of_place_ptr, 0, n, n < N, k, K, K).to(DT)
+
+
+@triton.jit
+def from_view(
+    h: tl.tensor, t: tl.tensor, place: tl.tensor, of_h: tl.tensor, of_t: tl.tensor,
+    of_place: tl.tensor, D: tl.constexpr, IP: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Return some channels of what observation, teacher feature and position make together."""
+    y = tl.dot(h, tl.trans(of_h), input_precision=IP)
+    if D > 0:
+        y = tl.dot(t, tl.trans(of_t), y, input_precision=IP)
+    return tl.dot(place, tl.trans(of_place), y, input_precision=IP)
+
+
+@triton.jit
+def hidden_of(
+    h: tl.tensor, t: tl.tensor, place: tl.tensor, query: tl.tensor, score_h: tl.tensor,
+    score_t: tl.tensor, score_place: tl.tensor, D: tl.constexpr, DT: tl.constexpr, IP: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Return the hidden layer of the score of a view."""
+    before = from_view(h, t, place, score_h, score_t, score_place, D, IP) - query
+    return tl.maximum(before, 0.0).to(DT)
+
+
+@triton.jit
+def merge_forward(
+    h_ptr: tl.tensor, t_ptr: tl.tensor, place_ptr: tl.tensor, colour_ptr: tl.tensor,
+    query_ptr: tl.tensor, value_h_ptr: tl.tensor, score_h_ptr: tl.tensor, value_t_ptr: tl.tensor,
+    score_t_ptr: tl.tensor, value_place_ptr: tl.tensor, score_place_ptr: tl.tensor,
+    weight_ptr: tl.tensor, y_ptr: tl.tensor, lse_ptr: tl.tensor, unseen_ptr: tl.tensor,
+    seed_ptr: tl.tensor, n_rows: tl.tensor, n_views: tl.tensor, C: tl.constexpr, E: tl.constexpr,
+    F: tl.constexpr, D: tl.constexpr, K: tl.constexpr, BE: tl.constexpr, BF: tl.constexpr,
+    BD: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr, B: tl.constexpr, SAVE: tl.constexpr,
+    LOW: tl.constexpr, P: tl.constexpr, DT: tl.constexpr, IP: tl.constexpr,
+) -> None:  # fmt: skip
+    """Merge the views of a tile of samples, for some of the channels: they do not mix."""
+    first, rows, there = rows_of(tl.program_id(0), n_rows, B)
+    e, f, d, k = tl.arange(0, BE), tl.arange(0, BF), tl.arange(0, BD), tl.arange(0, BK)
+    n = tl.program_id(1) * BN + tl.arange(0, BN)
+    score_h, score_t, score_place = load_weights(
+        score_h_ptr, score_t_ptr, score_place_ptr, e, f, d, k, E, F, D, K, DT
+    )
+    value_h, value_t, value_place = load_weights(
+        value_h_ptr, value_t_ptr, value_place_ptr, n, f, d, k, C, F, D, K, DT
+    )
+    of_inner = load_cells(weight_ptr, 0, n, n < C, e, E, E).to(DT)
+    query = load_cells(query_ptr, first, rows, there, e, E, E).to(tl.float32)
+    highest = tl.full([B, BN], LOW, tl.float32)
+    total = tl.zeros([B, BN], tl.float32)
+    merged = tl.zeros([B, BN], tl.float32)
+    unseen = tl.load(unseen_ptr + first + rows, mask=there, other=0.0) > 0
+    hidden = tl.where(unseen, 0.0, LOW)  # a sample that no view sees gets the mean of all of them
+    at = first
+    for _view in range(n_views):
+        h, t, place, seen = load_view(
+            h_ptr, t_ptr, place_ptr, colour_ptr, at, rows, there, f, d, k, F, D, K, DT
+        )
+        inner = hidden_of(h, t, place, query, score_h, score_t, score_place, D, DT, IP)
+        score = tl.dot(inner, tl.trans(of_inner), input_precision=IP)
+        value = from_view(h, t, place, value_h, value_t, value_place, D, IP)
+        score = tl.where(seen[:, None], score, hidden[:, None])
+        # Of the new view and those before it, the one with the higher score has the factor 1.
+        ahead = score - highest
+        other = tl.exp(-tl.abs(ahead))
+        rescale = tl.where(ahead > 0, other, 1.0)
+        weight = tl.where(ahead > 0, 1.0, other)
+        highest = tl.maximum(highest, score)
+        total = total * rescale + weight
+        if P > 0:
+            weight = tl.where(keep(seed_ptr, at, rows, n, C, P), weight, 0.0)
+        merged = merged * rescale + weight * value
+        at += n_rows
+    merged = merged / (total * (1.0 - P * 2.3283064365386963e-10))
+    store_cells(y_ptr, first, rows, there, n, C, merged, C)
+    if SAVE:
+        store_cells(lse_ptr, first, rows, there, n, C, highest + tl.log(total), C)

@@ -1,0 +1,55 @@
+"""Comparing a kernel with what it is the twin of, in results and in gradients."""
+
+import pytest
+import torch
+
+# Of results and of gradients.
+TOLERANCES = {torch.float32: (1e-4, 1e-4), torch.bfloat16: (1e-2, 2e-2)}
+
+
+@pytest.fixture
+def on_the_gpu_if_any():
+    """Kernels are compiled for it; elsewhere they are interpreted."""
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def relative_error():
+    def error(got, expected):
+        got, expected = got.detach().float(), expected.detach().float()
+        return float((got - expected).norm() / expected.norm())
+
+    return error
+
+
+@pytest.fixture(scope="session")
+def assert_twins(relative_error):
+    """Return what runs both on the same numbers; every gradient must be large enough to tell.
+
+    `streams` are given in a precision, rounded for the readable one too; `weights` in float32.
+    """
+
+    def outcome(function, streams, weights):
+        given = {name: x.detach().clone().requires_grad_() for name, x in streams.items()}
+        given |= {name: x.detach().clone().requires_grad_() for name, x in weights.items()}
+        results = function(**given)
+        results = results if isinstance(results, tuple) else (results,)
+        torch.manual_seed(1)
+        loss = sum((result.float() * torch.randn(result.shape)).sum() for result in results)
+        return results, dict(zip(given, torch.autograd.grad(loss, given.values()), strict=True))
+
+    def check(fast, readable, streams, weights, dtype=torch.float32):
+        of_result, of_gradient = TOLERANCES[dtype]
+        rounded = {name: x.to(dtype) for name, x in streams.items()}
+        results, gradients = outcome(fast, rounded, weights)
+        exact = {name: x.float() for name, x in rounded.items()}
+        expected_results, expected_gradients = outcome(readable, exact, weights)
+        for got, expected in zip(results, expected_results, strict=True):
+            assert got.shape == expected.shape
+            assert relative_error(got, expected) < of_result
+        for name, expected in expected_gradients.items():
+            assert expected.norm() > 1e-2, name
+            assert relative_error(gradients[name], expected) < of_gradient, name
+
+    return check

@@ -1,0 +1,86 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from gsn.model.kernels.blend import blend
+
+pytestmark = pytest.mark.usefixtures("on_the_gpu_if_any")
+# Views, samples, channels of observations, of teacher features.
+SHAPES = [(3, 70, 16, 0), (4, 37, 24, 0), (3, 37, 24, 9), (2, 5, 16, 16)]
+
+
+def make_input(shape):
+    """Observations, queries and what goes with them; no view sees the first and last sample."""
+    n_views, n_rows, width, channels = shape
+    torch.manual_seed(0)
+    seen = torch.rand(n_views, n_rows) < 0.7
+    seen[:, [0, -1]] = False
+    colour = torch.cat([torch.rand(n_views, n_rows, 3), torch.ones(n_views, n_rows, 1)], dim=-1)
+    data = {"colour": colour * seen[..., None], "difference": torch.randn(n_views, n_rows, 4)}
+    data["teacher"] = None
+    if channels:
+        unit = functional.normalize(torch.randn(n_views, n_rows, channels), dim=-1)
+        data["teacher"] = unit * seen[..., None]
+    query = 0.5 * torch.randn(n_rows, width + channels + 4)
+    return {"observations": torch.randn(n_views, n_rows, width), "query": query}, data
+
+
+def readable(data):
+    """Weigh the views by a softmax over those that see the sample."""
+    parts = [data[name] for name in ("teacher", "difference") if data[name] is not None]
+    values = data["colour"][..., :3] if data["teacher"] is None else data["teacher"]
+
+    def run(observations, query):
+        score = (torch.cat([observations, *parts], dim=-1) * query).sum(-1)
+        weight = score.masked_fill(data["colour"][..., 3] == 0, -1e9).softmax(dim=0)
+        return (weight[..., None] * values).sum(0), observations
+
+    return run
+
+
+def fast(data):
+    def run(observations, query):
+        dtype, teacher = observations.dtype, data["teacher"]
+        teacher = None if teacher is None else teacher.to(dtype)
+        return blend(observations, teacher, data["difference"].to(dtype), data["colour"], query)
+
+    return run
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_views_are_averaged_by_how_well_they_fit_and_passed_on(assert_twins, shape):
+    streams, data = make_input(shape)
+    assert_twins(fast(data), readable(data), streams, {})
+
+
+@pytest.mark.parametrize("channels", [0, 9])
+def test_of_a_sample_that_no_view_sees_nothing_is_blended(channels):
+    streams, data = make_input((3, 20, 16, channels))
+    blended, _ = fast(data)(**streams)
+    assert not blended[[0, -1]].any()
+    assert blended[1:-1].any(dim=1).all()
+
+
+@pytest.mark.parametrize("far", [-300.0, 300.0])
+def test_views_that_do_not_see_a_sample_do_not_matter_however_far_their_scores(assert_twins, far):
+    streams, data = make_input((3, 20, 16, 0))
+    streams["query"][:, 0] = 1.0
+    streams["observations"][..., 0] = torch.where(data["colour"][..., 3] > 0, 0.0, far)
+    assert_twins(fast(data), readable(data), streams, {})
+
+
+def test_observations_that_are_used_later_only_pass_their_gradient_on():
+    streams, data = make_input((3, 20, 16, 0))
+    given = streams["observations"].requires_grad_()
+    _, passed = fast(data)(**streams)
+    (gradient,) = torch.autograd.grad((2.0 * passed).sum(), given)
+    assert torch.equal(gradient, torch.full_like(given, 2.0))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("shape", [*SHAPES, (10, 9001, 64, 0), (10, 3001, 64, 64)])
+def test_in_bfloat16_it_is_near_float32(assert_twins, shape):
+    streams, data = make_input(shape)
+    rounded = {name: x if x is None else x.bfloat16().float() for name, x in data.items()}
+    rounded["colour"] = data["colour"]
+    assert_twins(fast(data), readable(rounded), streams, {}, torch.bfloat16)
