@@ -27,7 +27,8 @@ def relative_error():
 def assert_twins(relative_error):
     """Return what runs both on the same numbers; every gradient must be large enough to tell.
 
-    `streams` are given in a precision, rounded for the readable one too; `weights` in float32.
+    `streams` are given in a precision, `weights` in float32. Both are rounded for the readable one
+    too: of a ReLU of other numbers some units would be on here and off there.
     """
 
     def outcome(function, streams, weights):
@@ -42,6 +43,7 @@ def assert_twins(relative_error):
     def check(fast, readable, streams, weights, dtype=torch.float32):
         of_result, of_gradient = TOLERANCES[dtype]
         rounded = {name: x.to(dtype) for name, x in streams.items()}
+        weights = {name: x.to(dtype).float() for name, x in weights.items()}
         results, gradients = outcome(fast, rounded, weights)
         exact = {name: x.float() for name, x in rounded.items()}
         expected_results, expected_gradients = outcome(readable, exact, weights)

