@@ -1,10 +1,12 @@
 """The random numbers that batches are drawn with."""
 
+import logging
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+log = logging.getLogger(__name__)
 _SEEDS = 2**63 - 1
 
 
@@ -27,6 +29,16 @@ class Generators:
         return {"host": self.host.get_state(), "device": self.device.get_state()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go back to where `state` was taken."""
+        """Go back to where `state` was taken.
+
+        A run that began on another kind of device cannot go on with its random numbers there, and
+        draws others.
+        """
         self.host.set_state(state["host"])
-        self.device.set_state(state["device"])
+        if state["device"].shape == self.device.get_state().shape:
+            self.device.set_state(state["device"])
+            return
+        log.warning("the run began on another kind of device: pixels and depths are drawn anew")
+        again = torch.Generator()
+        again.set_state(state["host"])
+        self.device.manual_seed(int(torch.randint(_SEEDS, (), generator=again)))

@@ -33,3 +33,18 @@ def test_drawing_on_the_device_leaves_the_host_alone():
     one, other = Generators.seeded(0, CPU), Generators.seeded(0, CPU)
     torch.rand(100, generator=one.device)
     assert torch.equal(one.state()["host"], other.state()["host"])
+
+
+def test_a_run_of_another_kind_of_device_goes_on_with_other_numbers(caplog):
+    generators = Generators.seeded(0, CPU)
+    state = generators.state()
+    host = numbers(generators)[0]
+    elsewhere = state | {"device": torch.zeros(16, dtype=torch.uint8)}  # as CUDA's are
+    found = []
+    for _ in range(2):
+        generators.restore(elsewhere)
+        found.append(numbers(generators))
+    assert "another kind of device" in caplog.text
+    assert found[0] == found[1]
+    assert found[0][0] == host
+    assert not set(found[0][1]) & set(host)
