@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 
 import torch
 
@@ -48,6 +49,7 @@ def machine(device: torch.device) -> str:
     parts.append(f"torch {torch.__version__} with {torch.get_num_threads()} threads")
     if device.type == "cuda":
         parts.insert(0, torch.cuda.get_device_name(device))
+        parts.append(f"triton {version('triton')}")
     return ", ".join(parts)
 
 
