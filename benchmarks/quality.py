@@ -19,7 +19,7 @@ import typer
 from benchmarks.report import headline, table, wait_for
 from gsn.evaluation.metrics.image_metrics import score_image
 from gsn.evaluation.views.comparators import true_view
-from gsn.evaluation.views.rendering import RenderConfig, SceneRenderer
+from gsn.evaluation.views.rendering import RenderConfig, SceneRenderer, pick_chunk_rays
 from gsn.model.network import GsnModel
 from gsn.model.scene import Scene, load_scene
 from gsn.training.config import TrainingConfig
@@ -27,7 +27,7 @@ from gsn.training.loop import Trainer
 from gsn.training.origin import Origin
 from pipeline.command import DEFAULT_PARAMS, DeviceName, ParamsFile, PreparedFolder
 from pipeline.config import ScenesConfig, load_section
-from pipeline.device import pick_chunk_rays, pick_device
+from pipeline.device import pick_device
 from pipeline.leakage import check_no_leakage
 from pipeline.pretrain import PretrainConfig
 
@@ -127,7 +127,7 @@ def measure(
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         trainer.snapshot().save(out)
-    render = RenderConfig(SOURCE_VIEWS, STRIDE, pick_chunk_rays(device, kernels))
+    render = RenderConfig(SOURCE_VIEWS, STRIDE, pick_chunk_rays(device, model, SOURCE_VIEWS))
     psnr = {path.stem: held_out_psnr(model, load_scene(path, device), render) for path in scored}
     return trained, psnr
 

@@ -24,14 +24,15 @@ from benchmarks.train_step import (
     which_paths,
 )
 from gsn.evaluation.config import EvaluateConfig
-from gsn.evaluation.views.rendering import RenderConfig, SceneRenderer
+from gsn.evaluation.views.rendering import RenderConfig, SceneRenderer, pick_chunk_rays
 from gsn.model.network import GsnModel, ModelConfig
 from gsn.model.scene import Scene
 from pipeline.command import DEFAULT_PARAMS, DeviceName, ParamsFile
 from pipeline.config import load_section
-from pipeline.device import pick_chunk_rays, pick_device
+from pipeline.device import pick_device
 from pipeline.pretrain import PretrainConfig
 
+AS_EVALUATE = 0  # rays at a time
 HEAD = ("what", "ms", "10-90 %", "rays/s", *SPEED_HEAD)
 SHOWN = {"stage I": "colour", "stage II": "colour and features"}  # by the stage of the model
 
@@ -75,10 +76,13 @@ def time_renders(
     model = GsnModel(case.model, channels).to(device).eval()
     model.use_kernels = kernels
     target = int(case.scene.held_out.nonzero()[0, 0])
-    kept = SceneRenderer(model, case.scene, case.render)
+    how = case.render
+    if how.chunk_rays == AS_EVALUATE:
+        how = replace(how, chunk_rays=pick_chunk_rays(device, model, how.source_views))
+    kept = SceneRenderer(model, case.scene, how)
 
     def render() -> None:
-        renderer = SceneRenderer(model, case.scene, case.render) if with_encoder else kept
+        renderer = SceneRenderer(model, case.scene, how) if with_encoder else kept
         renderer.view(target)
 
     return time_each(render, device, 1, repeats)
@@ -119,7 +123,7 @@ def main(
     """Print one table."""
     logging.basicConfig(level=logging.WARNING)
     place = pick_device(device)
-    chunk = chunk_rays or pick_chunk_rays(place, use_kernels=kernels is not False)
+    chunk = chunk_rays or AS_EVALUATE
     if default_run:
         sizes = default_sizes(params)
         model, render = default_model(params, chunk)
@@ -137,7 +141,7 @@ def main(
     typer.echo(f"{headline(place)}\n")
     typer.echo(
         f"{network}, a view of {sizes.height} × {sizes.width} at stride {render.pixel_stride} from "
-        f"{render.source_views} views, {chunk} rays at a time, {repeats} times\n"
+        f"{render.source_views} views, {chunk_rays or NONE} rays at a time, {repeats} times\n"
     )
     typer.echo(table(HEAD, rows))
 

@@ -21,7 +21,12 @@ ResidentBytes = Annotated[
         "left out: a share of what is free."
     ),
 ]
-Kernels = Annotated[bool, typer.Option(help="Use the fused kernels where the device can run them.")]
+Kernels = Annotated[
+    bool,
+    typer.Option(
+        help="Use the fused kernels where the device can run them. Renders that are kept stay."
+    ),
+]
 DEFAULT_PARAMS = Path("params.yaml")
 
 log = logging.getLogger(__name__)

@@ -2,21 +2,6 @@
 
 import torch
 
-# Rays rendered at a time; the result does not depend on it. On a CPU few enough for its cache, on a
-# GPU as many as half of its free memory holds: so many bytes a ray with 10 source views and 192
-# samples, measured with a feature head.
-_CPU_RAYS = 128
-_MOST_RAYS = 16384
-_RAY_BYTES = {True: 3 * 2**19, False: 2**23}  # with kernels and without
-
-
-def pick_chunk_rays(device: torch.device, use_kernels: bool) -> int:
-    """Return how many rays are rendered at a time."""
-    if device.type != "cuda":
-        return _CPU_RAYS
-    free, _ = torch.cuda.mem_get_info(device)
-    return int(min(_MOST_RAYS, max(_CPU_RAYS, free // 2 // _RAY_BYTES[use_kernels])))
-
 
 def pick_device(name: str) -> torch.device:
     """Turn `auto`, `cpu`, `cuda` or `cuda:<number>` into a device that is there.

@@ -38,7 +38,7 @@ from gsn.evaluation.scene_evaluation import SceneResult, evaluate_scene
 from gsn.evaluation.scene_task import SceneTask, make_task
 from gsn.evaluation.summary import write_plots, write_tables
 from gsn.evaluation.views.render_cache import RenderCache, fingerprint_renders
-from gsn.evaluation.views.rendering import RenderConfig, SceneRenderer
+from gsn.evaluation.views.rendering import RenderConfig, SceneRenderer, pick_chunk_rays
 from gsn.features.prompts import load_text_query
 from gsn.fingerprint import sha256_of_file
 from gsn.model.checkpoint import Checkpoint, load_checkpoint
@@ -54,7 +54,7 @@ from pipeline.command import (
     run_stage,
 )
 from pipeline.config import ScenesConfig, load_section
-from pipeline.device import pick_chunk_rays, pick_device
+from pipeline.device import pick_device
 from pipeline.leakage import check_no_leakage
 from pipeline.provenance import describe_commit, describe_machine
 
@@ -87,7 +87,8 @@ def evaluate(
     network, model_sha256 = checkpoint.build_model(device), sha256_of_file(model)
     network.use_kernels = use_kernels
     lpips = load_lpips(device) if cfg.lpips else None
-    render = RenderConfig(cfg.source_views, cfg.pixel_stride, pick_chunk_rays(device, use_kernels))
+    chunk_rays = pick_chunk_rays(device, network, cfg.source_views)
+    render = RenderConfig(cfg.source_views, cfg.pixel_stride, chunk_rays)
     out = folders.out
     log.info(
         "%s: %d scenes, of each %s held-out views and %d frames of film; renders are kept in %s",

@@ -13,7 +13,12 @@ from gsn.geometry.cameras import PIXEL_CENTRE, REFERENCE_PIXEL_CENTRE, Cameras
 from gsn.geometry.rays import Rays, sample_depths
 from gsn.model.encoder import Encoder
 from gsn.model.feature_head import FeatureHead
-from gsn.model.kernels.choice import compute_dtype, kernels_run_on, kernels_take
+from gsn.model.kernels.choice import (
+    compute_dtype,
+    kernels_run_on,
+    kernels_take,
+    launched_on,
+)
 from gsn.model.renderer import Renderer
 from gsn.model.sources import SourceViews, TeacherMaps, observe
 
@@ -85,10 +90,12 @@ class GsnModel(nn.Module):
         teacher: TeacherMaps | None = None,
     ) -> SourceViews:
         """Run the encoder over the source photos; the result serves any number of rays."""
-        if self._fast(images.device):
+        if self.runs_kernels_on(images.device):
             from gsn.model.kernels.encode import fast_encode  # needs Triton
 
-            return SourceViews(cameras, images, fast_encode(self.encoder, images), teacher)
+            with launched_on(images.device):
+                encoded = fast_encode(self.encoder, images)
+            return SourceViews(cameras, images, encoded, teacher)
         return SourceViews(cameras, images, self.encoder(images), teacher)
 
     def depths(self, near: Tensor, far: Tensor) -> Tensor:  # (S,)
@@ -114,7 +121,7 @@ class GsnModel(nn.Module):
         if head is None:
             sources = replace(sources, teacher=None)
         points = rays.points(depths)
-        render = self._render_fast if self._fast(points.device) else self._render
+        render = self._render_fast if self.runs_kernels_on(points.device) else self._render
         rgb, feature, weights = render(sources, rays, points, head, with_depth)
         depth = None if weights is None else (weights * depths).sum(dim=1)
         return Rendering(rgb, feature, weights, depth)
@@ -144,16 +151,21 @@ class GsnModel(nn.Module):
         from gsn.model.kernels.network import render_colour, render_feature  # need Triton
 
         sources = replace(sources, encoded=sources.encoded.to(compute_dtype(points.device)))
-        with torch.autocast(points.device.type, enabled=False):
+        device = points.device
+        with launched_on(device), torch.autocast(device.type, enabled=False):
             tokens = render_colour(
                 self.renderer, sources, rays, points, self.pixel_centre, with_depth
             )
             feature = None if head is None else render_feature(head, tokens, sources)
         return tokens.rgb, feature, tokens.depth_weights if with_depth else None
 
-    def _fast(self, device: torch.device) -> bool:
-        width = self.config.width + (self.feature_channels or 0)
-        return self.use_kernels and kernels_take(width) and kernels_run_on(device)
+    def runs_kernels_on(self, device: torch.device) -> bool:
+        """Return whether the fused kernels stand in for the readable modules there."""
+        if not (self.use_kernels and kernels_run_on(device)):
+            return False
+        appearance, token = 3 + self.config.encoder_channels, self.config.width
+        widths = appearance, token + (self.feature_channels or 0)
+        return kernels_take(compute_dtype(device), *widths)
 
 
 def count_parameters(module: nn.Module) -> int:

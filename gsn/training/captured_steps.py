@@ -98,6 +98,9 @@ class CapturedSteps:
         key = shape_key(batch)
         if key not in self._shapes:
             if len(self._shapes) >= self._most_shapes:
+                if self._most_shapes == MOST_SHAPES:
+                    log.warning("batches of more than %d shapes: others are slower", MOST_SHAPES)
+                    self._most_shapes = 0  # told once
                 return None
             self._shapes[key] = _Shape(batch.copied())
         return self._shapes[key]

@@ -11,7 +11,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsn.model.checkpoint import Checkpoint, load_checkpoint
-from gsn.model.kernels.choice import kernels_run_on
 from gsn.model.network import GsnModel, count_parameters, pick_autocast
 from gsn.model.scene import Scene, unit_maps
 from gsn.training.batch_queue import BatchQueue
@@ -44,7 +43,9 @@ class Trainer:
         self.origin = origin
         self.optimiser = build_optimiser(model, config.optimiser)
         self.finite = FiniteSteps(self.optimiser, device)
-        recorder = CudaGraphs(device) if kernels_run_on(device) else None
+        # Only steps of the kernels are recorded: the readable modules may ask the device things.
+        with pick_autocast(device):
+            recorder = CudaGraphs(device) if model.runs_kernels_on(device) else None
         self.steps = CapturedSteps(self.optimiser, recorder)
         generators = Generators.seeded(config.seed, device)
         self.batches = BatchQueue(scenes, model, config.batch, generators)
@@ -61,7 +62,6 @@ class Trainer:
         """
         set_rates(self.optimiser, self.config.optimiser, self.step)
         batch = self.batches.take()
-        # Only steps of the kernels are recorded: the readable modules may ask the device things.
         fast = self.model.use_kernels
         parts = self.steps.take(self.learn, batch) if fast else self.learn(batch)
         self.batches.draw_ahead()

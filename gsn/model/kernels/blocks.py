@@ -15,6 +15,8 @@ from gsn.model.kernels.mlp import mlp
 from gsn.model.kernels.tail import tail
 from gsn.model.transformers import AttentionBlock, RayTransformer, ViewTransformer
 
+SEEDS_OF_PAIR = 6  # dropouts of a view block and a ray block: attention, and two places after it
+
 
 @dataclass(frozen=True)
 class Observed:

@@ -117,6 +117,27 @@ def normalise_backward(
     return (du - tl.sum(du, axis=1)[:, None] / C - unit * along[:, None]) * rstd[:, None]
 
 
+@triton.jit
+def load_normed(
+    x_ptr: tl.tensor, gamma_ptr: tl.tensor, beta_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor,
+    there: tl.tensor, columns: tl.tensor, stride: tl.tensor, C: tl.constexpr, NORM: tl.constexpr,
+    EPS: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Load a tile and normalise its rows, if NORM.
+
+    Returns:
+        The tile; the same with the layer norm; before its scale and shift; 1 / deviation of a row.
+    """
+    x = load_cells(x_ptr, first, rows, there, columns, stride, C).to(tl.float32)
+    unit, rstd, normed = x, tl.zeros_like(tl.sum(x, axis=1)), x
+    if NORM:
+        unit, rstd = normalise(x, columns, C, EPS)
+        gamma = tl.load(gamma_ptr + columns, mask=columns < C, other=0.0)
+        beta = tl.load(beta_ptr + columns, mask=columns < C, other=0.0)
+        normed = unit * gamma[None, :] + beta[None, :]
+    return x, normed, unit, rstd
+
+
 def padded(size: int, smallest: int = 16) -> int:
     """Return the power of two that holds so many columns; matrix units take 16 at least."""
     power: int = triton.next_power_of_2(size)
@@ -124,7 +145,7 @@ def padded(size: int, smallest: int = 16) -> int:
 
 
 def dot_precision(dtype: torch.dtype) -> str:
-    """Return how tensor cores treat float32: not at all."""
+    """Return how products of float32 are made: without tensor cores. Others are as they are."""
     return "ieee" if dtype == torch.float32 else "tf32"
 
 
@@ -181,7 +202,7 @@ class Seeds:
     Without dropout there are none.
     """
 
-    def __init__(self, device: torch.device, dropout: float, count: int = 64) -> None:
+    def __init__(self, device: torch.device, dropout: float, count: int) -> None:
         self.dropout = dropout
         self._seeds: list[Tensor] = []
         if dropout > 0:

@@ -13,8 +13,8 @@ from gsn.model.kernels.common import (
     drop,
     kernel_dtype,
     load_cells,
+    load_normed,
     n_programs,
-    normalise,
     normalise_backward,
     padded,
     rows_of,
@@ -23,21 +23,6 @@ from gsn.model.kernels.common import (
     tile_of,
     zeros_like,
 )
-
-
-@triton.jit
-def _load_input(
-    x_ptr: tl.tensor, gamma_ptr: tl.tensor, beta_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor,
-    there: tl.tensor, inner: tl.tensor, CI: tl.constexpr, NORM: tl.constexpr, EPS: tl.constexpr,
-) -> tl.tensor:  # fmt: skip
-    x = load_cells(x_ptr, first, rows, there, inner, CI, CI).to(tl.float32)
-    unit, rstd, u = x, tl.zeros_like(tl.sum(x, axis=1)), x
-    if NORM:
-        unit, rstd = normalise(x, inner, CI, EPS)
-        gamma = tl.load(gamma_ptr + inner, mask=inner < CI, other=0.0)
-        beta = tl.load(beta_ptr + inner, mask=inner < CI, other=0.0)
-        u = unit * gamma[None, :] + beta[None, :]
-    return u, unit, rstd
 
 
 @triton.jit
@@ -50,8 +35,8 @@ def _linear_forward(
 ) -> None:  # fmt: skip
     first, rows, there = rows_of(tl.program_id(0), n_rows, B)
     inner = tl.arange(0, BI)
-    u, _unit, _rstd = _load_input(
-        x_ptr, gamma_ptr, beta_ptr, first, rows, there, inner, CI, NORM, EPS
+    _x, u, _unit, _rstd = load_normed(
+        x_ptr, gamma_ptr, beta_ptr, first, rows, there, inner, CI, CI, NORM, EPS
     )
     u = u.to(DT)
     for start in range(0, CO, BO):
@@ -98,8 +83,8 @@ def _linear_backward_input(
             dy = _load_gradient(dy_ptr, seed_ptr, first, rows, there, outer, CO, P)
             du = tl.dot(dy.to(DT), w, du, input_precision=IP)
         if NORM:
-            _u, unit, rstd = _load_input(
-                x_ptr, gamma_ptr, beta_ptr, first, rows, there, inner, CI, NORM, EPS
+            _x, _u, unit, rstd = load_normed(
+                x_ptr, gamma_ptr, beta_ptr, first, rows, there, inner, CI, CI, NORM, EPS
             )
             dgamma += tl.sum(du * unit, axis=0)
             dbeta += tl.sum(du, axis=0)
@@ -124,8 +109,8 @@ def _linear_backward_weight(
     db = tl.zeros([BO], tl.float32)
     for tile in range(tl.program_id(0), tl.cdiv(n_rows, B), tl.num_programs(0)):
         first, rows, there = rows_of(tile, n_rows, B)
-        u, _unit, _rstd = _load_input(
-            x_ptr, gamma_ptr, beta_ptr, first, rows, there, inner, CI, NORM, EPS
+        _x, u, _unit, _rstd = load_normed(
+            x_ptr, gamma_ptr, beta_ptr, first, rows, there, inner, CI, CI, NORM, EPS
         )
         dy = _load_gradient(dy_ptr, seed_ptr, first, rows, there, outer, CO, P)
         dw = tl.dot(tl.trans(dy.to(DT)), u.to(DT), dw, input_precision=IP)

@@ -47,11 +47,10 @@ class _Merge(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, observations: Tensor, teacher: Tensor | None, place: Tensor, colour: Tensor,
-        unseen: Tensor, query: Tensor, dropout: float, seed: Tensor | None,
+        unseen: Tensor, query: Tensor, dropout: float, seed: Tensor | None, save: bool,
         *weights: Tensor | None,
     ) -> Any:  # fmt: skip
         n_views, n_rows, width = observations.shape
-        save = any(ctx.needs_input_grad)
         query, place = query.contiguous(), place.contiguous()
         weights = tuple(None if weight is None else weight.contiguous() for weight in weights)
         channels = 0 if teacher is None else teacher.shape[-1]
@@ -73,7 +72,7 @@ class _Merge(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor | None, later: Tensor | None) -> Any:
         *given, seed = ctx.saved_tensors
         if dy is None:
-            return later, *([None] * 14)
+            return later, *([None] * 15)
         observations, teacher, place, _, query, *weights, _, _, _ = given
         n_views, n_rows, _ = observations.shape
         width, inner_width = dy.shape[-1], query.shape[-1]
@@ -101,7 +100,7 @@ class _Merge(torch.autograd.Function):
             **sizes,
             **launch,
         )
-        return dh, None, dplace, None, None, dquery, None, None, *of_weights
+        return dh, None, dplace, None, None, dquery, None, None, None, *of_weights
 
 
 def _sizes(
@@ -134,6 +133,7 @@ def merge(
     """Return what attention makes of the views, and the observations, to be used from here on."""
     merged, passed = _Merge.apply(
         *(observations, teacher, place, colour, unseen, query, dropout, seed),
+        torch.is_grad_enabled(),
         *(getattr(weights, name) for name in weights.__dataclass_fields__),
     )  # type: ignore[no-untyped-call]
     return merged, passed

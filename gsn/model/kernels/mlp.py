@@ -16,8 +16,8 @@ from gsn.model.kernels.common import (
     drop,
     kernel_dtype,
     load_cells,
+    load_normed,
     n_programs,
-    normalise,
     normalise_backward,
     padded,
     rows_of,
@@ -27,22 +27,6 @@ from gsn.model.kernels.common import (
     zeros_like,
 )
 from gsn.model.kernels.linear import weight_gradient
-
-
-@triton.jit
-def _load_input(
-    x_ptr: tl.tensor, gamma_ptr: tl.tensor, beta_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor,
-    there: tl.tensor, inner: tl.tensor, x_stride: tl.tensor, CI: tl.constexpr, NORM: tl.constexpr,
-    EPS: tl.constexpr,
-) -> tl.tensor:  # fmt: skip
-    x = load_cells(x_ptr, first, rows, there, inner, x_stride, CI).to(tl.float32)
-    unit, rstd, u = x, tl.zeros_like(tl.sum(x, axis=1)), x
-    if NORM:
-        unit, rstd = normalise(x, inner, CI, EPS)
-        gamma = tl.load(gamma_ptr + inner, mask=inner < CI, other=0.0)
-        beta = tl.load(beta_ptr + inner, mask=inner < CI, other=0.0)
-        u = unit * gamma[None, :] + beta[None, :]
-    return x, u, unit, rstd
 
 
 @triton.jit
@@ -76,7 +60,7 @@ def _mlp_forward(
 ) -> None:  # fmt: skip
     first, rows, there = rows_of(tl.program_id(0), n_rows, B)
     inner, outer = tl.arange(0, BI), tl.arange(0, BO)
-    x, u, _unit, _rstd = _load_input(
+    x, u, _unit, _rstd = load_normed(
         x_ptr, gamma_ptr, beta_ptr, first, rows, there, inner, x_stride, CI, NORM, EPS
     )
     u = u.to(DT)
@@ -148,7 +132,7 @@ def _mlp_backward_input(
     db2 = tl.zeros([BO], tl.float32)
     for tile in range(tl.program_id(0), tl.cdiv(n_rows, B), tl.num_programs(0)):
         first, rows, there = rows_of(tile, n_rows, B)
-        _x, u, unit, rstd = _load_input(
+        _x, u, unit, rstd = load_normed(
             x_ptr, gamma_ptr, beta_ptr, first, rows, there, inner, x_stride, CI, NORM, EPS
         )
         raw, dy = _output_gradient(dy_ptr, seed_ptr, first, rows, there, outer, CO, P)
@@ -207,7 +191,7 @@ def _mlp_backward_weight(
     db2 = tl.zeros([BO], tl.float32)
     for tile in range(tl.program_id(0), tl.cdiv(n_rows, B), tl.num_programs(0)):
         first, rows, there = rows_of(tile, n_rows, B)
-        _x, u, _unit, _rstd = _load_input(
+        _x, u, _unit, _rstd = load_normed(
             x_ptr, gamma_ptr, beta_ptr, first, rows, there, inner, x_stride, CI, NORM, EPS
         )
         _raw, dy = _output_gradient(dy_ptr, seed_ptr, first, rows, there, outer, CO, P)

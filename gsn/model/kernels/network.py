@@ -15,7 +15,7 @@ from gsn.geometry.projection import pair_like, project
 from gsn.geometry.rays import Rays
 from gsn.model.feature_head import FeatureHead
 from gsn.model.kernels.blend import blend
-from gsn.model.kernels.blocks import Observed, ray_block, view_block
+from gsn.model.kernels.blocks import SEEDS_OF_PAIR, Observed, ray_block, view_block
 from gsn.model.kernels.common import Seeds
 from gsn.model.kernels.fetch import Samples, fetch, fetch_unit
 from gsn.model.kernels.linear import linear
@@ -60,7 +60,7 @@ def render_colour(
     seen = Observed(tokens, None, fetched.ray_difference, fetched.colour, unseen)
     used = _used(renderer, seen, points.shape[:2])
     place = encode(flat if parity else contract(flat), dtype)
-    seeds = Seeds(flat.device, _dropout(renderer))
+    seeds = Seeds(flat.device, _dropout(renderer), SEEDS_OF_PAIR * len(renderer.view_blocks))
     weights = None
     for i, block in enumerate(renderer.view_blocks):
         token, tokens = view_block(cast(ViewTransformer, block), token, seen, seeds)
@@ -101,7 +101,7 @@ def render_feature(
     pooled, _, _ = pool(teacher, seen.colour, head.parity)
     token = torch.cat([rendered.token, pooled], dim=-1)
     seen = replace(seen, teacher=teacher)
-    seeds = Seeds(token.device, _dropout(head))
+    seeds = Seeds(token.device, _dropout(head), SEEDS_OF_PAIR)
     token, tokens = view_block(head.view_block, token, seen, seeds)
     seen = replace(seen, tokens=tokens)
     used = None if head.parity else rendered.used

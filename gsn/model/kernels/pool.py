@@ -65,7 +65,7 @@ class _Pool(torch.autograd.Function):
     def forward(ctx: Any, observations: Tensor, colour: Tensor, parity: bool) -> Any:
         n_views, n_rows, channels = observations.shape
         pooled = observations.new_empty(n_rows, channels)
-        which = torch.empty(n_rows, channels, device=pooled.device, dtype=torch.int8)
+        which = torch.empty(n_rows, channels, device=pooled.device, dtype=torch.int16)
         unseen = torch.empty(n_rows, device=pooled.device)
         sizes = {"C": channels, "BC": padded(channels), "B": _ROWS}
         _pool_forward[(triton.cdiv(n_rows, _ROWS),)](

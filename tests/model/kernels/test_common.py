@@ -21,7 +21,7 @@ def draws(dropped, dropout):
 
 @pytest.mark.parametrize("dropout", [0.1, 0.5])
 def test_dropout_drops_its_share_and_keeps_the_mean(dropout):
-    seeds = Seeds(torch.zeros(0).device, dropout)
+    seeds = Seeds(torch.zeros(0).device, dropout, 64)
     dropped = torch.stack([drop_ones(seeds.next(), dropout) for _ in range(3)])
     assert abs(draws(dropped, dropout).mean()) < 4 * dropped.numel() ** -0.5
     kept = dropped[dropped > 0]
@@ -50,19 +50,19 @@ def test_the_same_seed_drops_the_same_again():
 def test_every_dropout_of_a_pass_has_a_seed_of_its_own():
     torch.manual_seed(0)
     device = torch.zeros(0).device
-    passes = [Seeds(device, 0.1) for _ in range(2)]
+    passes = [Seeds(device, 0.1, 64) for _ in range(2)]
     first = [int(seeds.next()[0]) for seeds in passes for _ in range(40)]
     assert len(set(first)) == 80
 
 
 def test_kernels_are_not_compiled_anew_for_a_seed_less_aligned():
-    seeds = Seeds(torch.zeros(0).device, 0.1)
+    seeds = Seeds(torch.zeros(0).device, 0.1, 64)
     assert {seeds.next().data_ptr() % 16 for _ in range(5)} == {0}
 
 
 def test_without_dropout_nothing_is_drawn_and_nothing_dropped():
     before = torch.get_rng_state()
-    seeds = Seeds(torch.zeros(0).device, 0.0)
+    seeds = Seeds(torch.zeros(0).device, 0.0, 64)
     assert seeds.next() is None
     assert torch.equal(torch.get_rng_state(), before)
     torch.testing.assert_close(drop_ones(None, 0.0), torch.ones(N_ROWS, WIDTH))

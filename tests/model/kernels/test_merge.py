@@ -140,7 +140,7 @@ def test_with_its_merged_weights_a_view_block_is_the_readable_one(assert_twins, 
     def by_kernels(token, h, **weights):
         observed = Observed(h, teacher, difference, colour, unseen)
         _set(block, weights | {"score.2.bias": fixed})
-        return view_block(block, token, observed, Seeds(token.device, 0.0))[0]
+        return view_block(block, token, observed, Seeds(token.device, 0.0, 6))[0]
 
     def by_module(token, h, **weights):
         h = h if teacher is None else torch.cat([h, teacher], dim=-1)
