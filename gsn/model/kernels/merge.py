@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gsn.model.kernels.common import (
     MASKED,
+    ahead,
     dot_precision,
     kernel_dtype,
     n_programs,
@@ -116,7 +117,7 @@ def _launch(dtype: torch.dtype, channels: int, stages: int) -> dict[str, int]:
     """Return rows and channels of a tile, and how a program is run, as measured on an H100."""
     if dtype == torch.float32:
         return {"B": 16, "BN": 16, "num_warps": 4, "num_stages": 1}
-    return {"B": 64, "BN": channels, "num_warps": 4, "num_stages": stages}
+    return {"B": 64, "BN": channels, "num_warps": 4, "num_stages": ahead(stages)}
 
 
 def merge(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gsn.model.kernels.common import Seeds, padded, threshold, zeros_like
+from gsn.model.kernels.common import Seeds, ahead, padded, threshold, zeros_like
 from gsn.model.kernels.linear import linear
 
 pytestmark = pytest.mark.usefixtures("on_the_gpu_if_any")
@@ -89,3 +89,10 @@ def test_sums_begin_at_zero_in_float32_each_where_vectors_can_be_written():
             assert zero.data_ptr() % 16 == 0
     zeros[0].fill_(1.0)
     assert not zeros[2].any()
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((8, 6), 1), ((9, 0), 3), ((12, 0), 1)])
+def test_loads_are_started_ahead_where_shared_memory_has_room(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert ahead(3) == expected
