@@ -141,7 +141,8 @@ def main(
     typer.echo(f"{headline(place)}\n")
     typer.echo(
         f"{network}, a view of {sizes.height} × {sizes.width} at stride {render.pixel_stride} from "
-        f"{render.source_views} views, {chunk_rays or NONE} rays at a time, {repeats} times\n"
+        f"{render.source_views} views, rays at a time: {chunk_rays or 'as `evaluate`'}, {repeats} "
+        "times\n"
     )
     typer.echo(table(HEAD, rows))
 

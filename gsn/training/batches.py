@@ -153,17 +153,6 @@ def draw_pixels(
     return torch.stack([flat % width, flat // width], dim=-1)
 
 
-def target_features(
-    scene: Scene,
-    view: Tensor,  # ()
-    pixels: Tensor,  # (R, 2)
-) -> Tensor | None:  # (R, D)
-    """Return the teacher's feature of pixels of one view, unit length, or None without maps."""
-    if scene.teacher is None:
-        return None
-    return features_at(TeacherMaps(scene.teacher.values[view][None], scene.teacher.grid), pixels)
-
-
 def features_at(
     maps: TeacherMaps,  # of one view, (1, D, h, w)
     pixels: Tensor,  # (R, 2)

@@ -3,7 +3,8 @@ import torch
 import torch.nn.functional as F
 
 from gsn.geometry.projection import project
-from gsn.training.batches import draw_batch, draw_pixels, target_features
+from gsn.model.sources import TeacherMaps
+from gsn.training.batches import draw_batch, draw_pixels, features_at
 from gsn.training.generators import Generators
 from gsn.training.residence import Residence
 
@@ -132,10 +133,14 @@ def bilinear_by_hand(cells, row, column):
     return (1 - a) * top + a * bottom
 
 
+def maps_of(scene, view):
+    return TeacherMaps(scene.teacher.values[view : view + 1], scene.teacher.grid)
+
+
 def test_features_are_unit_vectors_of_the_teacher_at_the_pixel(make_scene):
     scene = make_scene()
     pixels = torch.tensor([[0, 0], [27, 23], [9, 7], [14, 2]])
-    got = target_features(scene, torch.tensor(2), pixels)
+    got = features_at(maps_of(scene, 2), pixels)
     cells = F.normalize(scene.teacher.values[2].float(), dim=0)
     for (u, v), feature in zip(pixels.tolist(), got, strict=True):
         by_hand = bilinear_by_hand(cells, (v - 1.5) / 4, (u - 1.5) / 4)
@@ -145,9 +150,8 @@ def test_features_are_unit_vectors_of_the_teacher_at_the_pixel(make_scene):
 def test_a_batch_holds_the_features_of_its_own_pixels(make_scene, make_model, make_training):
     scene, model = make_scene(), make_model(4)
     for batch in batches(5, [scene], model, make_training()):
-        expected = target_features(
-            scene, torch.tensor(target_of(batch, scene)), pixels_of(batch, scene, model)
-        )
+        maps = maps_of(scene, target_of(batch, scene))
+        expected = features_at(maps, pixels_of(batch, scene, model))
         torch.testing.assert_close(batch.feature, expected)
         torch.testing.assert_close(batch.feature.norm(dim=-1), torch.ones(len(batch.rays)))
 

@@ -72,7 +72,7 @@ def encode_pool(model: GsnModel, scene: Scene) -> SourceViews:
 def nearest_in_pool(scene: Scene, target: int, n_views: int) -> Tensor:
     """Return positions in the source pool of the cameras nearest to a view, itself left out."""
     pool = scene.source_pool
-    centres = scene.cameras.centres.cpu()
+    centres = scene.host_centres
     order = nearest_views(centres[target], centres[pool], len(pool))
     return order[pool[order] != target][:n_views]
 

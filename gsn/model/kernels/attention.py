@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gsn.model.kernels.common import (
     MASKED,
+    UNIT,
     dot_precision,
     kernel_dtype,
     load_cells,
@@ -55,7 +56,7 @@ def _dropout(
     odd = ((x ^ (x >> 13)) * 0xC2B2AE35) | 1
     key = rows.to(tl.uint32) * 0x9E3779B1
     kept = (x[:, None] ^ key[None, :]) * odd[:, None] >= P
-    return tl.where(kept, 1.0 / (1.0 - P * 2.3283064365386963e-10), 0.0)
+    return tl.where(kept, 1.0 / (1.0 - P * UNIT), 0.0)
 
 
 @triton.jit

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gsn.model.kernels.common import MASKED, load_cells, padded, rows_of, store_cells
+from gsn.model.kernels.common import MASKED, load_cells, padded, rows_of, sees, store_cells
 
 _ROWS = 64
 
@@ -25,7 +25,7 @@ def _score(
 ) -> tl.tensor:  # fmt: skip
     h = load_cells(h_ptr, at, rows, there, f, F, F).to(tl.float32)
     difference = load_cells(difference_ptr, at, rows, there, four, 4, 4).to(tl.float32)
-    seen = tl.load(colour_ptr + at * 4 + 3 + rows * 4, mask=there, other=0.0) > 0
+    seen = sees(colour_ptr, at, rows, there)
     score = tl.sum(h * query, axis=1) + tl.sum(difference * near, axis=1)
     t = h
     if D > 0:

@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 MASKED = -1e30  # of a score that must not count; finite, so that differences of two are
+UNIT = tl.constexpr(2.0**-32)  # of the probability that kernels take, see `threshold`
 
 
 @triton.jit
@@ -49,6 +50,12 @@ def store_cells(
     mask = there[:, None] & (columns[None, :] < C)
     values = values.to(ptr.dtype.element_ty)
     tl.store(cells(ptr, first, rows, columns, stride), values, mask=mask)
+
+
+@triton.jit
+def sees(colour_ptr: tl.tensor, at: tl.tensor, rows: tl.tensor, there: tl.tensor) -> tl.tensor:
+    """Return whether a view sees samples: what stands behind their colour, (V, N, 4)."""
+    return tl.load(colour_ptr + at * 4 + 3 + rows * 4, mask=there, other=0.0) > 0
 
 
 @triton.jit
@@ -96,7 +103,7 @@ def drop(
 ) -> tl.tensor:  # fmt: skip
     """Drop cells of a tile and enlarge the others, as `torch.nn.Dropout` does."""
     kept = keep(seed_ptr, first, rows, columns, stride, P)
-    return tl.where(kept, values * (1.0 / (1.0 - P * 2.3283064365386963e-10)), 0.0)
+    return tl.where(kept, values * (1.0 / (1.0 - P * UNIT)), 0.0)
 
 
 @triton.jit
@@ -118,6 +125,18 @@ def normalise_backward(
 
 
 @triton.jit
+def layer_norm(
+    x: tl.tensor, gamma_ptr: tl.tensor, beta_ptr: tl.tensor, columns: tl.tensor, C: tl.constexpr,
+    EPS: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Return the layer norm of every row; before its scale and shift; 1 / deviation of a row."""
+    unit, rstd = normalise(x, columns, C, EPS)
+    gamma = tl.load(gamma_ptr + columns, mask=columns < C, other=0.0)
+    beta = tl.load(beta_ptr + columns, mask=columns < C, other=0.0)
+    return unit * gamma[None, :] + beta[None, :], unit, rstd
+
+
+@triton.jit
 def load_normed(
     x_ptr: tl.tensor, gamma_ptr: tl.tensor, beta_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor,
     there: tl.tensor, columns: tl.tensor, stride: tl.tensor, C: tl.constexpr, NORM: tl.constexpr,
@@ -131,10 +150,7 @@ def load_normed(
     x = load_cells(x_ptr, first, rows, there, columns, stride, C).to(tl.float32)
     unit, rstd, normed = x, tl.zeros_like(tl.sum(x, axis=1)), x
     if NORM:
-        unit, rstd = normalise(x, columns, C, EPS)
-        gamma = tl.load(gamma_ptr + columns, mask=columns < C, other=0.0)
-        beta = tl.load(beta_ptr + columns, mask=columns < C, other=0.0)
-        normed = unit * gamma[None, :] + beta[None, :]
+        normed, unit, rstd = layer_norm(x, gamma_ptr, beta_ptr, columns, C, EPS)
     return x, normed, unit, rstd
 
 

@@ -77,6 +77,13 @@ def _tap(x: tl.tensor, y: tl.tensor, K: tl.constexpr, h: tl.tensor, w: tl.tensor
 
 
 @triton.jit
+def _onto_map(x: tl.tensor, y: tl.tensor, h: tl.tensor, w: tl.tensor) -> tl.tensor:
+    """Bring places beyond the border to it."""
+    x = tl.minimum(tl.maximum(x, 0.0), w - 1.0)
+    return x, tl.minimum(tl.maximum(y, 0.0), h - 1.0)
+
+
+@triton.jit
 def _interpolate(
     map_ptr: tl.tensor, x: tl.tensor, y: tl.tensor, h: tl.tensor, w: tl.tensor, columns: tl.tensor,
     row_stride: tl.tensor, cell_stride: tl.tensor, channel_stride: tl.tensor, C: tl.constexpr,
@@ -84,8 +91,7 @@ def _interpolate(
 ) -> tl.tensor:  # fmt: skip
     """Interpolate a map bilinearly; beyond its border it goes on (or, not EXACT, it is zero)."""
     if EXACT:
-        x = tl.minimum(tl.maximum(x, 0.0), w - 1.0)
-        y = tl.minimum(tl.maximum(y, 0.0), h - 1.0)
+        x, y = _onto_map(x, y, h, w)
     mask = columns[None, :] < C
     total = tl.zeros([x.shape[0], columns.shape[0]], tl.float32)
     for k in tl.static_range(4):
@@ -182,8 +188,7 @@ def _fetch_backward(
     x, y = u * scale_x, v * scale_y
     if EXACT:
         counted = visible
-        x = tl.minimum(tl.maximum(x, 0.0), w - 1.0)
-        y = tl.minimum(tl.maximum(y, 0.0), h - 1.0)
+        x, y = _onto_map(x, y, h, w)
     mask = counted[:, None] & (columns[None, :] < F)
     gradient = tl.load(place, mask=mask, other=0.0).to(tl.float32)
     encoded = encoded_ptr + view * h * w * F

@@ -6,7 +6,7 @@ The softmax over the views runs while they are read (Milakov and Gimelshein, arX
 import triton
 import triton.language as tl
 
-from gsn.model.kernels.common import keep, load_cells, rows_of, store_cells
+from gsn.model.kernels.common import UNIT, keep, load_cells, rows_of, sees, store_cells
 
 
 @triton.jit
@@ -21,7 +21,7 @@ def load_view(
     if D > 0:
         t = load_cells(t_ptr, at, rows, there, d, D, D)
     place = load_cells(place_ptr, at, rows, there, k, K, K)
-    seen = tl.load(colour_ptr + at * 4 + 3 + rows * 4, mask=there, other=0.0) > 0
+    seen = sees(colour_ptr, at, rows, there)
     return h, t, tl.maximum(place, 0.0).to(DT), seen
 
 
@@ -109,7 +109,7 @@ def merge_forward(
             weight = tl.where(keep(seed_ptr, at, rows, n, C, P), weight, 0.0)
         merged = merged * rescale + weight * value
         at += n_rows
-    merged = merged / (total * (1.0 - P * 2.3283064365386963e-10))
+    merged = merged / (total * (1.0 - P * UNIT))
     store_cells(y_ptr, first, rows, there, n, C, merged, C)
     if SAVE:
         store_cells(lse_ptr, first, rows, there, n, C, highest + tl.log(total), C)

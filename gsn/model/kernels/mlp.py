@@ -254,11 +254,12 @@ class _Mlp(torch.autograd.Function):
         x, norm_weight, norm_bias, w1, b1, extra, w2, seed = ctx.saved_tensors
         sizes, (n_rows, group, *_) = ctx.sizes, ctx.numbers
         given = (x, norm_weight, norm_bias, w1, b1, extra, w2, dy.contiguous())
-        dgamma, dbeta, dw1, db1, dw2, db2 = zeros_like(
-            *(norm_weight, norm_bias, w1[:, : sizes["CI"]], b1, w2, w2[:, 0])
-        )
         # A hidden layer in one part is soon made again; one in several is written for the weights.
         several = sizes["HD"] > sizes["BH"]
+        summed_below = (None, None, None) if several else (w1[:, : sizes["CI"]], b1, w2)
+        dgamma, dbeta, dw1, db1, dw2, db2 = zeros_like(
+            norm_weight, norm_bias, *summed_below, w2[:, 0]
+        )
         store = 2 if several else int(extra is not None)
         gradient, after = (_room(x, n_rows, sizes["HD"], store > least) for least in (0, 1))
         u, dropped = (_room(x, n_rows, sizes[name], several) for name in ("CI", "CO"))

@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gsn.model.kernels.common import MASKED, cells, load_cells, padded, rows_of, store_cells
+from gsn.model.kernels.common import MASKED, cells, load_cells, padded, rows_of, sees, store_cells
 
 _ROWS = 64
 
@@ -25,12 +25,12 @@ def _pool_forward(
     unseen = tl.full([B], 1.0, tl.float32)
     at = first
     for view in range(n_views):
-        seen = tl.load(colour_ptr + at * 4 + 3 + rows * 4, mask=there, other=0.0)
-        unseen = tl.minimum(unseen, 1.0 - seen)
+        seen = sees(colour_ptr, at, rows, there)
+        unseen = tl.where(seen, 0.0, unseen)
         h = load_cells(h_ptr, at, rows, there, columns, C, C).to(tl.float32)
         better = h > best
         if not ALL:
-            better = better & (seen > 0)[:, None]
+            better = better & seen[:, None]
         best = tl.where(better, h, best)
         which = tl.where(better, view, which)
         at += n_rows

@@ -14,8 +14,8 @@ from torch import Tensor
 from gsn.model.kernels.common import (
     dot_precision,
     kernel_dtype,
+    layer_norm,
     load_cells,
-    normalise,
     padded,
     rows_of,
     store_cells,
@@ -39,9 +39,8 @@ def _tail_forward(
     wo = load_cells(wo_ptr, 0, c, c < C, c, C, C).to(DT)
     x = tl.dot(merged, tl.trans(wo), x, input_precision=IP)
     x += tl.load(bo_ptr + c, mask=c < C, other=0.0)[None, :]
-    unit, _rstd = normalise(x, c, C, EPS)
-    u = unit * tl.load(gamma_ptr + c, mask=c < C, other=0.0)[None, :]
-    u = (u + tl.load(beta_ptr + c, mask=c < C, other=0.0)[None, :]).to(DT)
+    normed, _unit, _rstd = layer_norm(x, gamma_ptr, beta_ptr, c, C, EPS)
+    u = normed.to(DT)
     x += tl.load(b2_ptr + c, mask=c < C, other=0.0)[None, :]
     for start in range(0, HD, BH):
         hidden = start + tl.arange(0, BH)

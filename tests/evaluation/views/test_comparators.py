@@ -9,7 +9,7 @@ from gsn.geometry.cameras import Cameras
 from gsn.geometry.cell_grid import CellGrid
 from gsn.model.scene import Scene
 from gsn.model.sources import TeacherMaps
-from gsn.training.batches import target_features
+from gsn.training.batches import features_at
 
 HELD_OUT = (0, 3)  # of 6 views, so that 1, 2, 4 and 5 are sources
 WALL_DEPTH = 4.0
@@ -56,7 +56,8 @@ def test_the_truth_is_the_photo_and_the_teacher_at_the_same_pixels(scene, stride
     torch.testing.assert_close(truth.rgb * 255, photo.float())
     height, width = truth.rgb.shape[:2]
     pixels = [[u, v] for v in range(0, 24, stride) for u in range(0, 28, stride)]
-    expected = target_features(scene, torch.tensor(3), torch.tensor(pixels))
+    maps = TeacherMaps(scene.teacher.values[3:4], scene.teacher.grid)
+    expected = features_at(maps, torch.tensor(pixels))
     torch.testing.assert_close(truth.feature, expected.reshape(height, width, 4))
     assert truth.depth is None
 

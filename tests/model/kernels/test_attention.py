@@ -4,16 +4,9 @@ import torch
 from gsn.model.kernels.attention import attend
 from gsn.model.transformers import RayTransformer
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+pytestmark = pytest.mark.usefixtures("on_the_gpu_if_any")
 # Rays, samples, heads, width of a head.
 SHAPES = [(3, 6, 2, 8), (2, 48, 2, 16), (1, 200, 1, 24), (1, 192, 2, 32), (2, 64, 3, 5)]
-
-
-@pytest.fixture(autouse=True)
-def on_the_gpu_where_there_is_one():
-    """Kernels are compiled for it; elsewhere they are interpreted."""
-    with torch.device(DEVICE):
-        yield
 
 
 def make_input(shape, masked, seed=0):

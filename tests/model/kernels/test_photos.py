@@ -4,14 +4,7 @@ from torch.nn import functional
 
 from gsn.model.kernels.photos import centred_photos
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-
-
-@pytest.fixture(autouse=True)
-def on_the_gpu_where_there_is_one():
-    """Kernels are compiled for it; elsewhere they are interpreted."""
-    with torch.device(DEVICE):
-        yield
+pytestmark = pytest.mark.usefixtures("on_the_gpu_if_any")
 
 
 def by_functions(images, border, channels):

@@ -5,14 +5,7 @@ from torch.nn import functional
 from gsn.model.encoder import Encoder
 from gsn.model.kernels.resample import join, upsample
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-
-
-@pytest.fixture(autouse=True)
-def on_the_gpu_where_there_is_one():
-    """Kernels are compiled for it; elsewhere they are interpreted."""
-    with torch.device(DEVICE):
-        yield
+pytestmark = pytest.mark.usefixtures("on_the_gpu_if_any")
 
 
 def channels_last_map(*shape):

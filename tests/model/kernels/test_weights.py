@@ -4,17 +4,10 @@ from torch import nn
 
 from gsn.model.kernels.weights import cast_filters
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+pytestmark = pytest.mark.usefixtures("on_the_gpu_if_any")
 # One program each, several blocks of channel pairs, several blocks of taps.
 SHAPES = [(4, 3, 3, 3), (20, 17, 3, 3), (5, 3, 7, 7), (6, 8, 1, 1)]
 READ = [4, 17, 8, 8]
-
-
-@pytest.fixture(autouse=True)
-def on_the_gpu_where_there_is_one():
-    """Kernels are compiled for it; elsewhere they are interpreted."""
-    with torch.device(DEVICE):
-        yield
 
 
 def make_weights():
