@@ -67,13 +67,21 @@ class Trained:
     seconds: float
 
 
-def train_for(trainer: Trainer, seconds: float, device: torch.device) -> Trained:
-    """Take steps until the time is over, after one that does not count; at least one."""
+@dataclass(frozen=True)
+class Span:
+    """How long a run takes; the first limit that is reached ends it."""
+
+    seconds: float
+    steps: int | None = None
+
+
+def train_for(trainer: Trainer, span: Span, device: torch.device) -> Trained:
+    """Take steps until the span is over, after one that does not count; at least one."""
     trainer.take_step()
     wait_for(device)
     steps = rays = 0
     started = time.perf_counter()
-    while steps == 0 or time.perf_counter() - started < seconds:
+    while steps == 0 or (time.perf_counter() - started < span.seconds and steps != span.steps):
         _, n_rays = trainer.take_step()
         steps, rays = steps + 1, rays + n_rays
         if steps % WAIT_EVERY == 0:
@@ -100,18 +108,18 @@ def measure(
     packs: Sequence[Path],
     scored: Sequence[Path],
     cfg: PretrainConfig,
-    seconds: float,
+    span: Span,
     kernels: bool,
     device: torch.device,
     out: Path | None = None,
 ) -> tuple[Trained, dict[str, float]]:
-    """Train for some seconds; return what was done, and the PSNR of each scored scene by name.
+    """Train for a span; return what was done, and the PSNR of each scored scene by name.
 
     Args:
         packs: Scenes to learn from.
         scored: Scenes to score; held-out views are never learnt from, so that the two may overlap.
         cfg: Settings; `max_steps` counts for nothing.
-        seconds: Time of stepping.
+        span: Of stepping.
         kernels: Use the fast kernels where there are any.
         device: Where to compute.
         out: Model file to write.
@@ -123,7 +131,7 @@ def measure(
     origin = Origin.describe(cfg.training, list(packs), start=asdict(cfg.model))
     # A run that the clock ends cannot be continued as if it had not ended.
     trainer = Trainer(model, scenes, cfg.training, replace(origin, fingerprint=""))
-    trained = train_for(trainer, seconds, device)
+    trained = train_for(trainer, span, device)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         trainer.snapshot().save(out)
@@ -149,6 +157,7 @@ def main(
     train: Annotated[list[str] | None, typer.Option(help="Scenes; scenes.train if none.")] = None,
     score: Annotated[list[str] | None, typer.Option(help="Scenes; scenes.test if none.")] = None,
     seconds: Annotated[float, typer.Option(help="Of stepping, for each run.")] = 400.0,
+    steps: Annotated[int | None, typer.Option(help="That end a run before its time.")] = None,
     rays: Annotated[list[int] | None, typer.Option(help="Of a step; one run for each.")] = None,
     encoder_rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     renderer_rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
@@ -171,7 +180,7 @@ def main(
         run = replace(cfg, training=changes.of(cfg.training))
         model_file = out / f"{n_rays}.pt" if out else None
         packs, scored_packs = in_folder(prepared, learnt), in_folder(prepared, scored)
-        found = measure(packs, scored_packs, run, seconds, kernels, place, model_file)
+        found = measure(packs, scored_packs, run, Span(seconds, steps), kernels, place, model_file)
         rows.append(quality_row(n_rays, *found))
     titles = [f"{name} dB{' (seen)' if name in learnt else ''}" for name in scored]
     typer.echo(f"{headline(place)}\n")

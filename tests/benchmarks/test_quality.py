@@ -7,7 +7,7 @@ import torch
 from test_benchmarks import table_of
 
 from benchmarks import quality
-from benchmarks.quality import HEAD, Changes, held_out_psnr, measure, quality_row, train_for
+from benchmarks.quality import HEAD, Changes, Span, held_out_psnr, measure, quality_row, train_for
 from gsn.captures.capture import Capture
 from gsn.captures.pack import write_pack
 from gsn.evaluation.views.rendering import RenderConfig, View
@@ -77,17 +77,17 @@ class Clock:
 def test_the_first_step_is_not_counted_and_the_rest_end_with_the_time(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(quality, "time", clock)
-    trained = train_for(clock, 3.0, CPU)
+    trained = train_for(clock, Span(3.0), CPU)
     assert (trained.steps, trained.rays, trained.seconds) == (3, 15, 3.0)
     assert clock.now == 4
-    assert train_for(clock, 0.0, CPU).steps == 1
+    assert train_for(clock, Span(0.0), CPU).steps == 1
 
 
 def test_the_clock_waits_for_the_device_now_and_then(monkeypatch):
     clock, waits = Clock(), []
     monkeypatch.setattr(quality, "time", clock)
     monkeypatch.setattr(quality, "wait_for", lambda device: waits.append(clock.now))
-    train_for(clock, 120.0, CPU)
+    train_for(clock, Span(120.0), CPU)
     assert waits == [1, 51, 101, 121]
 
 
@@ -120,7 +120,7 @@ def test_it_trains_scores_and_writes_the_model(prepared, cfg, tmp_path, monkeypa
     )
     packs, out = [prepared / "a.h5", prepared / "b.h5"], tmp_path / "models" / "8.pt"
     run = replace(cfg, training=Changes(rays=8).of(cfg.training))
-    trained, psnr = measure(packs, [prepared / "c.h5", *packs[:1]], run, 0.0, False, CPU, out)
+    trained, psnr = measure(packs, [prepared / "c.h5", *packs[:1]], run, Span(0.0), False, CPU, out)
     assert switched == [False, False]
     assert (trained.steps, trained.rays) == (1, 8)
     assert list(psnr) == ["c", "a"]

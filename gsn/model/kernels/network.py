@@ -106,13 +106,13 @@ def render_feature(
     seen = replace(seen, tokens=tokens)
     used = None if head.parity else rendered.used
     token = ray_block(head.ray_block, token, used, n_samples, seeds)
-    norm = head.norm
-    scale, shift = norm.weight.to(dtype), norm.bias.to(dtype)
-    token = functional.layer_norm(token, norm.normalized_shape, scale, shift, norm.eps)
-    feature = functional.linear(_mean(token, rendered.used), head.output.weight, head.output.bias)
+    # The mean of what the layer makes of samples, not the layer of their mean: the same, and the
+    # normed token is never in memory.
+    by_sample = linear(token, head.output.weight, head.output.bias, norm=head.norm)
+    feature = _mean(by_sample, rendered.used)
     if head.blend is None:
         return feature
-    blended, _, _ = _blend(head.blend, token, seen, rendered.used)
+    blended, _, _ = _blend(head.blend, token, seen, rendered.used, head.norm)
     return feature + functional.normalize(blended, dim=-1)
 
 
@@ -155,13 +155,17 @@ def _mean(
 
 
 def _blend(
-    module: SurfaceBlend, token: Tensor, seen: Observed, used: Tensor
+    module: SurfaceBlend,
+    token: Tensor,
+    seen: Observed,
+    used: Tensor,
+    norm: torch.nn.LayerNorm | None = None,  # of the token, if it is not normed yet
 ) -> tuple[Tensor, Tensor, Tensor]:  # (R, 3 or D), (R, S), (V, N, F)
     """Average colours, or teacher features if there are, over views, then over samples."""
-    along = linear(token, module.surface.weight, module.surface.bias, dtype=torch.float32)
+    along = linear(token, module.surface.weight, module.surface.bias, norm, dtype=torch.float32)
     share = along.view(used.shape).masked_fill(~used, -torch.inf).softmax(dim=1)
     to_key = module.key.weight.T
-    query = linear(token, to_key @ module.query.weight, to_key @ module.query.bias)
+    query = linear(token, to_key @ module.query.weight, to_key @ module.query.bias, norm)
     by_sample, tokens = blend(seen.tokens, seen.teacher, seen.ray_difference, seen.colour, query)
     by_ray = by_sample.view(*used.shape, -1)
     return torch.einsum("rs,rsd->rd", share, by_ray), share, tokens

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gsn.model.kernels.common import MASKED, cells, load_cells, padded, rows_of, sees, store_cells
 
-_ROWS = 64
+_ROWS = 32
 
 
 @triton.jit

@@ -65,7 +65,7 @@ def tail(
     sizes: dict[str, Any] = {"C": width, "HD": hidden, "BC": padded(width)}
     sizes |= {"BH": min(64, padded(hidden)), "EPS": block.feed_norm.eps}
     sizes |= {"DT": kernel_dtype(token.dtype), "IP": dot_precision(token.dtype)}
-    tile = tile_of(sizes["BC"], token.dtype, warps=8 if sizes["BC"] <= 64 else 4)
+    tile = tile_of(sizes["BC"], token.dtype)
     _tail_forward[(triton.cdiv(n_rows, tile["B"]),)](
         *(token, merged, block.output.weight, block.output.bias),
         *(block.feed_norm.weight, block.feed_norm.bias),
