@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from published_archives import publish_archive
 
 import gsn.captures.synthetic.write
 from gsn.captures.llff import read_llff
@@ -33,6 +34,7 @@ scenes: {train: [a], test: [b]}
 fetch:
   source: folder
   path: PATH
+  archives: {}
   synthetic: {seed: 0, n_views: 3, width_px: 24, height_px: 16, min_objects: 1, max_objects: 1,
               samples_per_side: 1, baseline: 0.1}
 """
@@ -64,12 +66,12 @@ def rendered(monkeypatch):
 
 
 def from_folder(path):
-    return FetchConfig(source="folder", path=path, synthetic=TINY)
+    return FetchConfig(source="folder", path=path, archives={}, synthetic=TINY)
 
 
 def synthetic(seed=0):
     scene = dataclasses.replace(TINY, seed=seed)
-    return FetchConfig(source="synthetic", path=Path("nowhere"), synthetic=scene)
+    return FetchConfig(source="synthetic", path=Path("nowhere"), archives={}, synthetic=scene)
 
 
 def contents(folder):
@@ -242,5 +244,112 @@ def test_the_command_line_fetches_training_and_test_scenes(captures, tmp_path, c
         main(tmp_path / "raw", params)
     assert "2 scenes made, 0 kept, 0 removed" in caplog.text
     params.write_text(PARAMS.replace("source: folder", "source: web"))
-    with pytest.raises(ParamsError, match=r"key 'source': expected 'synthetic' or 'folder'"):
+    with pytest.raises(
+        ParamsError, match=r"key 'source': expected 'synthetic', 'folder' or 'archives'"
+    ):
+        main(tmp_path / "raw", params)
+
+
+@pytest.fixture
+def archives(tmp_path):
+    """Where archives lie; NeRF's is there, and one that no preset has made known is not."""
+    publish_archive(tmp_path / "archives", "nerf_llff_data")
+    return {"archives_folder": tmp_path / "archives", "lock": tmp_path / "archives.lock.yaml"}
+
+
+def from_archives(path=Path("nowhere"), **places):
+    return FetchConfig(source="archives", path=path, archives=places, synthetic=TINY)
+
+
+def test_scenes_come_out_of_an_archive_with_what_a_reader_can_use(archives, tmp_path):
+    fetch(tmp_path / "raw", ["fern", "trex"], from_archives(), **archives)
+    files = ["images/0.jpg", "images/1.jpg", "images/2.jpg", "poses_bounds.npy", "source.json"]
+    got = contents(tmp_path / "raw")
+    assert sorted(got) == [f"{scene}/{name}" for scene in ("fern", "trex") for name in files]
+    assert got["trex/images/2.jpg"] == b"nerf_llff_data/trex 2"
+    origin = json.loads(got["fern/source.json"])["origin"]
+    assert (origin["kind"], origin["folder"]) == ("archive", "nerf_llff_data/fern")
+
+
+def test_a_second_run_unpacks_nothing_and_needs_no_archive(archives, tmp_path, caplog):
+    raw = tmp_path / "raw"
+    fetch(raw, ["fern", "trex"], from_archives(), **archives)
+    before = {path: path.stat().st_ino for path in raw.rglob("*")}
+    (tmp_path / "archives" / "nerf_llff_data.zip").unlink()
+    with caplog.at_level(logging.INFO):
+        fetch(raw, ["fern", "trex"], from_archives(), **archives)
+    assert {path: path.stat().st_ino for path in raw.rglob("*")} == before
+    assert "0 scenes made, 2 kept, 0 removed" in caplog.text
+
+
+def test_a_damaged_file_of_an_archive_is_unpacked_again(archives, tmp_path):
+    fetch(tmp_path / "raw", ["fern", "trex"], from_archives(), **archives)
+    before = contents(tmp_path / "raw")
+    (tmp_path / "raw" / "fern" / "images" / "0.jpg").write_text("damaged")
+    fetch(tmp_path / "raw", ["fern", "trex"], from_archives(), **archives)
+    assert contents(tmp_path / "raw") == before
+
+
+def test_another_edition_of_an_archive_replaces_its_scenes(archives, tmp_path):
+    fetch(tmp_path / "raw", ["fern"], from_archives(), **archives)
+    change = {"nerf_llff_data/fern/images/0.jpg": b"better"}
+    publish_archive(tmp_path / "archives", "nerf_llff_data", change)
+    (tmp_path / "archives.lock.yaml").unlink()
+    fetch(tmp_path / "raw", ["fern"], from_archives(), **archives)
+    assert contents(tmp_path / "raw")["fern/images/0.jpg"] == b"better"
+
+
+def test_own_captures_and_rendered_scenes_go_with_those_of_archives(
+    archives, captures, rendered, tmp_path
+):
+    fetch(tmp_path / "raw", ["tabletop_0", "a", "fern"], from_archives(captures), **archives)
+    assert rendered == ["tabletop_0"]
+    got = contents(tmp_path / "raw")
+    assert got["a/view_imgs.txt"] == b"a view_imgs.txt"
+    assert got["fern/images/0.jpg"] == b"nerf_llff_data/fern 0"
+
+
+def test_an_archive_that_is_nowhere_is_told_and_nothing_is_made(archives, tmp_path):
+    message = r"real_iconic_noface\.zip \(about 6\.6 GB\) is not in .*/archives/"
+    with pytest.raises(FileNotFoundError, match=message):
+        fetch(tmp_path / "raw", ["fern", "data4_stove"], from_archives(), **archives)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_a_scene_that_neither_folder_nor_archive_has_is_told(archives, captures, tmp_path):
+    message = r"captures: no capture named tree \(nor is one known from archives\); it has: a, b"
+    with pytest.raises(ValueError, match=message):
+        fetch(tmp_path / "raw", ["fern", "tree"], from_archives(captures), **archives)
+
+
+def test_an_error_while_unpacking_leaves_no_half_scene(archives, tmp_path, monkeypatch):
+    fetch(tmp_path / "raw", ["fern"], from_archives(), **archives)  # learns what the archive is
+
+    def fail(_packed, _entries, target):
+        (target / "images").mkdir(parents=True)
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("gsn.captures.archives.zip_file.CheckedZip.unpack", fail)
+    with pytest.raises(OSError, match="No space left"):
+        fetch(tmp_path / "raw", ["fern", "trex"], from_archives(), **archives)
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["fern"]
+
+
+def test_too_little_room_is_told_before_anything_is_unpacked(archives, tmp_path, monkeypatch):
+    fetch(tmp_path / "raw", ["fern"], from_archives(), **archives)
+
+    class Usage:
+        free = 100
+
+    monkeypatch.setattr("pipeline.fetch.shutil.disk_usage", lambda _folder: Usage)
+    with pytest.raises(OSError, match=r"2 scenes take 0\.0 GB unpacked, 0\.0 GB are free"):
+        fetch(tmp_path / "raw", ["fern", "trex", "room"], from_archives(), **archives)
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["fern"]
+
+
+def test_an_archive_that_nobody_knows_is_told(captures, tmp_path):
+    params = tmp_path / "params.yaml"
+    text = PARAMS.replace("PATH", str(captures)).replace("archives: {}", "archives: {llff: []}")
+    params.write_text(text)
+    with pytest.raises(ParamsError, match=r"'archives' has \['llff'\]; known: ibrnet_collected"):
         main(tmp_path / "raw", params)
