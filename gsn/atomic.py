@@ -6,18 +6,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PARTIAL = ".partial"
+
 
 def partial_path(path: Path) -> Path:
     """Where `path` is built before it gets its name."""
-    return path.with_name(path.name + ".partial")
+    return path.with_name(path.name + PARTIAL)
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder; nothing happens if there is none."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    """Delete a file or a folder; nothing happens if there is none.
+
+    A folder loses its name first: a kill leaves no half-deleted one that looks finished.
+    """
+    if path.suffix != PARTIAL:
+        remove(_aside(path))  # left by a kill
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path if path.suffix == PARTIAL else path.rename(_aside(path)))
+
+
+def _aside(path: Path) -> Path:
+    """Where an older folder goes that is to be deleted: no reader takes it for finished."""
+    return partial_path(path.with_name(path.name + ".old"))
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of writing an open file, as of a full disk, say which file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None and type(error) is OSError:  # of numpy: "9 requested, 5 written"
+            raise OSError(f"{path}: {error}; is the disk full?") from error
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -31,8 +56,9 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     remove(partial)
     try:
-        yield partial
-        publish(partial, path)
+        with naming(partial):
+            yield partial
+            publish(partial, path)
     except BaseException:
         remove(partial)
         raise
@@ -40,9 +66,14 @@ def complete_or_absent(path: Path) -> Iterator[Path]:
 
 def publish(partial: Path, path: Path) -> None:
     """Give a finished file or folder its name, in place of an older one."""
-    if partial.is_dir():
-        remove(path)
-    else:
+    if not partial.is_dir():
         with partial.open("rb") as file:
             os.fsync(file.fileno())
-    partial.replace(path)
+        partial.replace(path)
+    else:
+        aside = _aside(path)
+        remove(aside)
+        if os.path.lexists(path):
+            path.rename(aside)  # deleted last: a reader misses the folder for a moment only
+        partial.replace(path)
+        remove(aside)

@@ -1,14 +1,18 @@
-"""The command line of every stage: logging, and one line instead of a traceback for a mistake."""
+"""The command line of every stage: log, lock on what it writes, one line instead of a traceback."""
 
+import inspect
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from gsn.lock import hold
 
 PreparedFolder = Annotated[Path, typer.Argument(help="Folder of packs.")]
 TargetsFolder = Annotated[Path, typer.Argument(help="Folder of targets and their PCA basis.")]
@@ -28,6 +32,7 @@ Kernels = Annotated[
     ),
 ]
 DEFAULT_PARAMS = Path("params.yaml")
+OUTPUTS = ("out", "curves")  # arguments of these names are files or folders that a stage writes
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +42,30 @@ def run_stage(main: Callable[..., None]) -> None:
 
     A wrong value or a missing file (`ValueError`, `OSError`) is the user's to mend and is told in
     one line; with GSN_TRACEBACK=1 in the environment the traceback comes as well. Any other
-    exception is a fault of the program and keeps its traceback.
+    exception is a fault of the program and keeps its traceback. A second run that would write the
+    same output ends so at once, and names the first (`gsn.lock`).
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
-        typer.run(main)
+        typer.run(_alone(main))
     except (ValueError, OSError) as error:
         log.error("%s", error, exc_info=os.environ.get("GSN_TRACEBACK") == "1")
         sys.exit(1)
+
+
+def _alone(main: Callable[..., None]) -> Callable[..., None]:
+    """Let `main` run only while no other process writes what it writes."""
+
+    @wraps(main)
+    def guarded(*args: object, **kwargs: object) -> None:
+        given = inspect.signature(main).bind(*args, **kwargs).arguments
+        with ExitStack() as stack:
+            for name in OUTPUTS:
+                if name in given:
+                    stack.enter_context(hold(given[name]))
+            main(*args, **kwargs)
+
+    return guarded
 
 
 @contextmanager
@@ -54,3 +75,13 @@ def remedy(what_to_do: str, *kinds: type[Exception]) -> Iterator[None]:
         yield
     except kinds as error:
         raise type(error)(f"{error}: {what_to_do}") from error
+
+
+@contextmanager
+def mend(stage: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Add to the message of an error of these kinds which stage makes the file anew.
+
+    The stage is forced: DVC takes a file for unchanged whose size and date are.
+    """
+    with remedy(f"run `dvc repro -f -s {stage}`", *kinds):
+        yield

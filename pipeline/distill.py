@@ -15,8 +15,11 @@ import torch
 import typer
 from pydantic.dataclasses import dataclass
 
+from gsn.captures.pack import PackError
+from gsn.features.basis import BasisError
+from gsn.features.store import StoreError
 from gsn.fingerprint import sha256_of_file
-from gsn.model.checkpoint import load_checkpoint, load_stage_one
+from gsn.model.checkpoint import CheckpointError, load_checkpoint, load_stage_one
 from gsn.model.network import GsnModel
 from gsn.model.scene import describe_targets
 from gsn.training.config import TrainingConfig
@@ -31,6 +34,7 @@ from pipeline.command import (
     PreparedFolder,
     ResidentBytes,
     TargetsFolder,
+    mend,
     run_stage,
 )
 from pipeline.config import STRICT, ScenesConfig, load_section
@@ -77,6 +81,9 @@ def distill(
     train(Trainer(model.to(device), scenes, cfg.training, origin), out, on_row, unseen)
 
 
+@mend("prepare", PackError)
+@mend("reduce", StoreError, BasisError)
+@mend("pretrain", CheckpointError)
 def main(
     prepared: PreparedFolder,
     targets: TargetsFolder,

@@ -18,6 +18,7 @@ out  reports/<split>/index.html             everything a person wants to see, in
 
 import logging
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +29,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gsn.atomic import complete_or_absent
-from gsn.captures.pack import open_pack
+from gsn.captures.origin import OriginError, check_unchanged
+from gsn.captures.pack import PackError, open_pack
 from gsn.evaluation.config import EvaluateConfig, Split
 from gsn.evaluation.metrics.image_metrics import load_lpips
 from gsn.evaluation.prompts.prompt_file import write_prompt
@@ -39,9 +41,12 @@ from gsn.evaluation.scene_task import SceneTask, make_task
 from gsn.evaluation.summary import write_plots, write_tables
 from gsn.evaluation.views.render_cache import RenderCache, fingerprint_renders
 from gsn.evaluation.views.rendering import RenderConfig, SceneRenderer, pick_chunk_rays
-from gsn.features.prompts import load_text_query
+from gsn.features.basis import BasisError
+from gsn.features.prompts import PromptsError, load_text_query
+from gsn.features.store import StoreError
 from gsn.fingerprint import sha256_of_file
-from gsn.model.checkpoint import Checkpoint, load_checkpoint
+from gsn.lock import hold
+from gsn.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from gsn.model.scene import Scene, load_scene
 from pipeline.basis import check_basis
 from pipeline.command import (
@@ -51,6 +56,7 @@ from pipeline.command import (
     ParamsFile,
     PreparedFolder,
     TargetsFolder,
+    mend,
     run_stage,
 )
 from pipeline.config import ScenesConfig, load_section
@@ -59,6 +65,7 @@ from pipeline.leakage import check_no_leakage
 from pipeline.provenance import describe_commit, describe_machine
 
 log = logging.getLogger(__name__)
+PROMPT_FILES = "prompts"  # folder in a capture
 
 
 @dataclass(frozen=True)
@@ -98,11 +105,14 @@ def evaluate(
     results: list[SceneResult] = []
     teachers: set[str] = set()
     with (
+        ExitStack() as stack,
         complete_or_absent(out / "images") as images,
         complete_or_absent(out / "films") as films,
         complete_or_absent(out / "prompts") as prompts,
         logging_redirect_tqdm(),
     ):
+        for name in scenes:  # those of the other split may be rendered meanwhile
+            stack.enter_context(hold(folders.renders / name))
         for folder in (images, films, prompts):
             folder.mkdir()
         for name in tqdm(scenes, desc=out.name, unit="scene"):
@@ -130,8 +140,10 @@ def evaluate(
 def read_task(scene: Scene, folders: Folders, cfg: EvaluateConfig, split: Split) -> SceneTask:
     """Read what is asked of a scene: from its pack, its prompt files, and the embedded texts."""
     query = load_text_query(folders.targets, scene.basis[0]) if scene.basis else None
+    capture = folders.raw / scene.name
+    check_unchanged(capture, PROMPT_FILES)
     with open_pack(folders.prepared / f"{scene.name}.h5") as pack:
-        return make_task(pack, folders.raw / scene.name / "prompts", query, cfg, split)
+        return make_task(pack, capture / PROMPT_FILES, query, cfg, split)
 
 
 def write_prompts(folder: Path, task: SceneTask) -> None:
@@ -159,6 +171,10 @@ def describe(checkpoint: Checkpoint, cfg: EvaluateConfig) -> list[tuple[str, str
     ]
 
 
+@mend("fetch", OriginError)
+@mend("prepare", PackError)
+@mend("reduce", StoreError, BasisError, PromptsError)
+@mend("distill", CheckpointError)
 def main(
     model: Annotated[Path, typer.Argument(help="Model file.")],
     prepared: PreparedFolder,

@@ -23,6 +23,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from gsn.captures.pack import PackError
 from gsn.captures.survey import PackSurvey, survey_packs
 from gsn.extraction.embed_prompts import keep_prompts
 from gsn.extraction.fit_basis import BasisPlan, fit_basis
@@ -39,6 +40,7 @@ from pipeline.command import (
     DeviceName,
     ParamsFile,
     PreparedFolder,
+    mend,
     remedy,
     run_stage,
 )
@@ -91,9 +93,11 @@ def extract(
             basis = basis_of(plan, surveys, out, teacher, device)
         updates = plan_updates(surveys, out, teacher, basis)
         n_made, n_reused = tell_price(updates.values(), out)
+        # Before the maps: those of a run that ends between the two are of another teacher than
+        # the prompts, or missing, and `reduce` refuses both.
+        keep_prompts(teacher, prompts, out)
         with tqdm(total=n_made, desc=teacher.name, unit="view", disable=not n_made) as progress:
             make_maps(surveys, updates, teacher, basis, device, progress.update)
-        keep_prompts(teacher, prompts, out)  # after the maps: they must be of one teacher
     keep_basis(out, archive, basis)
     n_dropped = drop_all_but(out, [survey.scene for survey in surveys], archive)
     log.info("%d maps made, %d reused, %d stores dropped", n_made, n_reused, n_dropped)
@@ -114,6 +118,7 @@ def basis_of(
     return basis
 
 
+@mend("prepare", PackError)
 def main(
     prepared: PreparedFolder,
     out: Annotated[Path, typer.Argument(help="Folder of feature maps to bring up to date.")],

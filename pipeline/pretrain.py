@@ -15,6 +15,7 @@ import torch
 import typer
 from pydantic.dataclasses import dataclass
 
+from gsn.captures.pack import PackError
 from gsn.model.network import GsnModel, ModelConfig
 from gsn.training.config import TrainingConfig
 from gsn.training.loop import OnRow, Trainer, train
@@ -27,6 +28,7 @@ from pipeline.command import (
     ParamsFile,
     PreparedFolder,
     ResidentBytes,
+    mend,
     run_stage,
 )
 from pipeline.config import STRICT, ScenesConfig, load_section
@@ -68,6 +70,7 @@ def pretrain(
     train(Trainer(model, scenes, cfg.training, origin), out, on_row, unseen)
 
 
+@mend("prepare", PackError)
 def main(
     prepared: PreparedFolder,
     out: Annotated[Path, typer.Argument(help="Model file to write.")],

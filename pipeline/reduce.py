@@ -13,8 +13,9 @@ out  data/targets/<teacher>/<scene>.zarr     float16 (V, h, w, D), coefficients,
 import logging
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +27,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gsn.atomic import complete_or_absent, remove
+from gsn.captures.pack import PackError
 from gsn.extraction.scene_features import SceneFeatures, from_teacher, open_features, prompts_of
 from gsn.features.basis import Basis, BasisError, Projector
 from gsn.features.prompts import PROMPTS_FILE, PromptsError
@@ -38,6 +40,7 @@ from pipeline.command import (
     DeviceName,
     ParamsFile,
     PreparedFolder,
+    mend,
     remedy,
     run_stage,
 )
@@ -45,9 +48,6 @@ from pipeline.config import STRICT, ScenesConfig, load_section
 from pipeline.device import pick_device
 
 log = logging.getLogger(__name__)
-mend_features = partial(
-    remedy, "run `dvc repro extract`", FileNotFoundError, StoreError, BasisError, PromptsError
-)
 
 
 @config_dataclass(frozen=True, config=STRICT)
@@ -58,6 +58,16 @@ class ReduceConfig:
     # global: one basis, fitted on the training scenes; scene: one for each scene. Always on views
     # that are not held out.
     scope: Literal["global", "scene"]
+
+
+@contextmanager
+def mend_features() -> Iterator[None]:
+    """Add to the message of an error in features what mends them."""
+    with (
+        remedy("run `dvc repro extract`", FileNotFoundError),
+        mend("extract", StoreError, BasisError, PromptsError),
+    ):
+        yield
 
 
 # File of a basis -> scenes it is fitted on, scenes that are expressed in it.
@@ -177,6 +187,7 @@ def copy_prompts(scene: SceneFeatures, features: Path, out: Path) -> None:
         remove(out / PROMPTS_FILE)
 
 
+@mend("prepare", PackError)
 def main(
     prepared: PreparedFolder,
     features: Annotated[Path, typer.Argument(help="Folder of feature maps.")],

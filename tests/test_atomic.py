@@ -1,5 +1,7 @@
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +106,47 @@ def test_a_link_is_replaced_and_what_it_pointed_to_stays(tmp_path):
         assert not link.is_symlink()
     assert (tmp_path / "cached_file").read_text() == "cached"
     assert (tmp_path / "cached_folder" / "inside").read_text() == "cached"
+
+
+@pytest.mark.parametrize("deed", ["publish", "remove"])
+def test_a_folder_that_is_deleted_is_whole_or_has_another_name(tmp_path, monkeypatch, deed):
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "old").touch()
+    partial_path(path).mkdir()
+    (partial_path(path) / "new").touch()
+
+    def stop(_folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", stop)
+    with pytest.raises(KeyboardInterrupt):
+        publish(partial_path(path), path) if deed == "publish" else remove(path)
+    monkeypatch.undo()
+    left = {"publish": ["folder", "folder.old.partial"]}
+    left["remove"] = ["folder.old.partial", "folder.partial"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == left[deed]
+    if deed == "publish":
+        assert [entry.name for entry in path.iterdir()] == ["new"]
+    remove(path)
+    remove(partial_path(path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path):
+    path = tmp_path / "file"
+    with pytest.raises(OSError, match=r"No space left on device: '.*file\.partial'"):
+        with complete_or_absent(path) as partial:
+            partial.touch()
+            with Path("/dev/full").open("wb", buffering=0) as full:
+                full.write(b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_numpy_that_names_no_file_gets_one(tmp_path):
+    says = r"file\.partial: 9 requested and 5 written; is the disk full\?"
+    with pytest.raises(OSError, match=says), complete_or_absent(tmp_path / "file"):
+        raise OSError("9 requested and 5 written")
 
 
 def test_remove_deletes_files_folders_links_and_bears_absence(tmp_path):

@@ -1,7 +1,7 @@
 """The stamp in a capture folder: what its files were made from, so that they are made only once.
 
 `source.json` holds the origin (kind, settings, code) and the SHA-256 of every other file. Neither
-paths of this machine nor times stand in it: equal captures have equal stamps.
+paths of this machine nor times stand in it: equal captures have equal stamps, to the byte.
 """
 
 import json
@@ -11,6 +11,10 @@ from pathlib import Path
 from gsn.fingerprint import sha256_of_file
 
 STAMP = "source.json"
+
+
+class OriginError(ValueError):
+    """A capture is not as it was stamped; the message names the file."""
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -31,9 +35,9 @@ def hash_files(folder: Path, files: Iterable[Path]) -> dict[str, str]:
 
 def write_stamp(folder: Path, origin: Mapping[str, object]) -> None:
     """Stamp a finished folder; it must not be stamped yet."""
-    stamp = {"origin": origin, "files": hash_files(folder, files_below(folder))}
-    with (folder / STAMP).open("x", encoding="utf-8") as file:
-        json.dump(stamp, file, indent=1, sort_keys=True)
+    stamp = _document(origin, hash_files(folder, files_below(folder)))
+    with (folder / STAMP).open("xb") as file:
+        file.write(stamp)
 
 
 def is_up_to_date(
@@ -47,9 +51,38 @@ def is_up_to_date(
         files: Hashes that its files must have, where they are known beforehand.
     """
     try:
-        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        stamp = (folder / STAMP).read_bytes()
+    except OSError:
         return False
     found = hash_files(folder, files_below(folder))
-    wanted = {"origin": json.loads(json.dumps(origin)), "files": found}
-    return bool(stamp == wanted and (files is None or files == found))
+    return stamp == _document(origin, found) and (files is None or files == found)
+
+
+def check_unchanged(folder: Path, part: str = "") -> None:
+    """Make sure that the files of a capture are those that its stamp names, if it has one.
+
+    Args:
+        folder: Of the capture.
+        part: Folder inside it to look at; all of it by default. Files that were added are let be.
+
+    Raises:
+        OriginError: The stamp or a file is damaged, or a file is missing.
+    """
+    path = folder / STAMP
+    if not path.is_file():
+        return
+    try:
+        files: dict[str, str] = json.loads(path.read_bytes())["files"]
+        stamped = {name: sha for name, sha in files.items() if Path(part) in Path(name).parents}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise OriginError(f"{path}: damaged: not a stamp ({error!r})") from error
+    for name, sha256 in stamped.items():
+        file = folder / name
+        if not file.is_file():
+            raise OriginError(f"{file}: missing, but {path} names it")
+        if sha256_of_file(file) != sha256:
+            raise OriginError(f"{file}: damaged, or {path} is: its SHA-256 differs from the stamp")
+
+
+def _document(origin: Mapping[str, object], files: Mapping[str, str]) -> bytes:
+    return json.dumps({"origin": origin, "files": files}, indent=1, sort_keys=True).encode()

@@ -8,9 +8,11 @@
     labels        (K,) UTF-8, mask_present (V,) bool, masks (V, H, W) uint8    only with masks
     depth         (V, H, W) float32                                            only where known
 
-No timestamp and no path is stored: equal input gives equal bytes.
+The file is sealed (`gsn.seal`): every opening reads it once and finds a flipped byte. No timestamp
+and no path is stored: equal input gives equal bytes.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +24,10 @@ import numpy.typing as npt
 from gsn.atomic import complete_or_absent
 from gsn.captures.capture import ByteArray, Capture, FloatArray
 from gsn.checks import check_shape
+from gsn.seal import check_seal, write_sealed
 
 FORMAT = "gsn-pack"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -100,10 +103,11 @@ def open_pack(path: Path) -> Iterator[Pack]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        PackError: The file is truncated, no pack, or a pack of another version.
+        PackError: The file is damaged, no pack, or a pack of another version.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such pack; prepare the scene first")
+    check_seal(path, PackError)
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -126,23 +130,30 @@ def write_pack(path: Path, capture: Capture, held_out: BoolArray) -> None:
         ValueError: The arrays of the capture do not fit one another.
     """
     _check(capture, held_out)
-    with complete_or_absent(path) as partial, h5py.File(partial, "w") as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["near"] = float(capture.near)
-        file.attrs["far"] = float(capture.far)
-        _write_texts(file, "view_names", capture.view_names)
-        _write_texts(file, "image_sha256", capture.image_sha256)
-        file["held_out"] = held_out
-        file["intrinsics"] = np.asarray(capture.intrinsics, dtype=np.float64)
-        file["cam_to_world"] = np.asarray(capture.cam_to_world, dtype=np.float64)
-        _write_views(file, "images", capture.images, None)
-        if capture.masks is not None:
-            _write_texts(file, "labels", capture.masks.labels)
-            file["mask_present"] = capture.masks.present
-            _write_views(file, "masks", capture.masks.values, "gzip")
-        if capture.depth is not None:
-            _write_views(file, "depth", capture.depth.astype(np.float32), "gzip")
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        _write(file, capture, held_out)
+    with complete_or_absent(path) as partial:
+        write_sealed(partial, content.getbuffer())
+
+
+def _write(file: h5py.File, capture: Capture, held_out: BoolArray) -> None:
+    file.attrs["format"] = FORMAT
+    file.attrs["format_version"] = FORMAT_VERSION
+    file.attrs["near"] = float(capture.near)
+    file.attrs["far"] = float(capture.far)
+    _write_texts(file, "view_names", capture.view_names)
+    _write_texts(file, "image_sha256", capture.image_sha256)
+    file["held_out"] = held_out
+    file["intrinsics"] = np.asarray(capture.intrinsics, dtype=np.float64)
+    file["cam_to_world"] = np.asarray(capture.cam_to_world, dtype=np.float64)
+    _write_views(file, "images", capture.images, None)
+    if capture.masks is not None:
+        _write_texts(file, "labels", capture.masks.labels)
+        file["mask_present"] = capture.masks.present
+        _write_views(file, "masks", capture.masks.values, "gzip")
+    if capture.depth is not None:
+        _write_views(file, "depth", capture.depth.astype(np.float32), "gzip")
 
 
 def _parse(path: Path, file: h5py.File) -> Pack:

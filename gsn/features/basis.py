@@ -1,5 +1,6 @@
 """A PCA basis: project features onto it, on the CPU or a device, invert that, keep it in a file."""
 
+import io
 import json
 import zipfile
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from torch import Tensor
 from gsn.atomic import complete_or_absent
 from gsn.checks import check_shape
 from gsn.fingerprint import sha256_of_array, sha256_of_settings
+from gsn.seal import check_seal, write_sealed
 
 DoubleArray = npt.NDArray[np.float64]
 HalfArray = npt.NDArray[np.float16]
@@ -83,18 +85,20 @@ class Basis:
         return np.asarray(coefficients.astype(np.float64) @ self.components + self.mean)
 
     def save(self, path: Path) -> None:
-        """Write an .npz file with the hash in it; equal bases, equal bytes."""
-        with complete_or_absent(path) as partial, partial.open("wb") as file:
-            np.savez(
-                file,
-                mean=self.mean,
-                components=self.components,
-                explained_variance=self.explained_variance,
-                explained_variance_ratio=self.explained_variance_ratio,
-                n_samples=np.int64(self.n_samples),
-                made_by=np.str_(json.dumps(self.made_by, sort_keys=True)),
-                sha256=np.str_(self.sha256),
-            )
+        """Write a sealed .npz file with the hash in it; equal bases, equal bytes."""
+        content = io.BytesIO()
+        np.savez(
+            content,
+            mean=self.mean,
+            components=self.components,
+            explained_variance=self.explained_variance,
+            explained_variance_ratio=self.explained_variance_ratio,
+            n_samples=np.int64(self.n_samples),
+            made_by=np.str_(json.dumps(self.made_by, sort_keys=True)),
+            sha256=np.str_(self.sha256),
+        )
+        with complete_or_absent(path) as partial:
+            write_sealed(partial, content.getbuffer())
 
     @staticmethod
     def load(path: Path) -> "Basis":
@@ -106,6 +110,7 @@ class Basis:
         """
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such PCA basis")
+        check_seal(path, BasisError)
         try:
             with np.load(path, allow_pickle=False) as file:
                 basis = Basis(

@@ -1,5 +1,6 @@
 """Texts embedded by a teacher, and how to compare them with features in a PCA basis."""
 
+import io
 import json
 import zipfile
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from gsn.atomic import complete_or_absent
 from gsn.checks import check_shape
 from gsn.features.basis import AnyFloatArray, Basis, DoubleArray
 from gsn.fingerprint import sha256_of_array, sha256_of_settings
+from gsn.seal import check_seal, write_sealed
 
 PROMPTS_FILE = "prompts.npz"
 LENGTH_TOLERANCE = 1e-3
@@ -52,15 +54,17 @@ class Prompts:
         )
 
     def save(self, path: Path) -> None:
-        """Write an .npz file with the hash in it; equal prompts, equal bytes."""
-        with complete_or_absent(path) as partial, partial.open("wb") as file:
-            np.savez(
-                file,
-                texts=np.str_(json.dumps(self.texts)),
-                vectors=self.vectors,
-                made_by=np.str_(json.dumps(self.made_by, sort_keys=True)),
-                sha256=np.str_(self.sha256),
-            )
+        """Write a sealed .npz file with the hash in it; equal prompts, equal bytes."""
+        content = io.BytesIO()
+        np.savez(
+            content,
+            texts=np.str_(json.dumps(self.texts)),
+            vectors=self.vectors,
+            made_by=np.str_(json.dumps(self.made_by, sort_keys=True)),
+            sha256=np.str_(self.sha256),
+        )
+        with complete_or_absent(path) as partial:
+            write_sealed(partial, content.getbuffer())
 
     @staticmethod
     def load(path: Path) -> "Prompts":
@@ -72,6 +76,7 @@ class Prompts:
         """
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file of prompts")
+        check_seal(path, PromptsError)
         try:
             with np.load(path, allow_pickle=False) as file:
                 prompts = Prompts(

@@ -1,6 +1,7 @@
 """Feature maps on disk, the only module that imports zarr: a zarr array (format 3) a scene.
 
-    <scene>.zarr/zarr.json        float16 (V, h, w, C); the attributes say what made each map
+    <scene>.zarr/zarr.json        float16 (V, h, w, C); the attributes say what made each map, and
+                                  hold the SHA-256 of this file with that very hash zeroed
     <scene>.zarr/c.<view>.0.0.0   one map: its values, little-endian, and their CRC-32C
 
 A file is written under another name and renamed, and never changed afterwards: it may be a hard
@@ -8,7 +9,9 @@ link into a cache. zarr reads a missing chunk as zeros; here that is an error. T
 written without zarr, whose one thread of its own is slower than a disk.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,14 +24,17 @@ from zarr.codecs import Crc32cCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore, MemoryStore
 
-from gsn.atomic import partial_path
+from gsn.atomic import naming, partial_path
 from gsn.checks import check_shape
 from gsn.fingerprint import sha256_of_array, sha256_of_settings
 from gsn.geometry.cell_grid import CellGrid
 
-FORMAT = "gsn-feature-maps 1"
+FORMAT = "gsn-feature-maps 2"
 METADATA = "zarr.json"
 CHECKSUM_BYTES = 4
+HASH_KEY = "sha256_of_this_file"
+NO_HASH = "0" * 64
+HASH_PATTERN = re.compile(rf'"{HASH_KEY}": "([0-9a-f]{{{len(NO_HASH)}}})"'.encode())
 STORED = np.dtype("<f2")  # whatever the machine
 HalfArray = npt.NDArray[np.float16]
 
@@ -75,9 +81,13 @@ class StoreHeader:
             filters=None,
             compressors=[Crc32cCodec()],
             chunk_key_encoding={"name": "default", "separator": "."},
-            attributes=json.loads(json.dumps({"format": FORMAT, **asdict(self)})),
+            attributes=json.loads(
+                json.dumps({"format": FORMAT, **asdict(self), HASH_KEY: NO_HASH})
+            ),
         )
-        return files[METADATA].to_bytes()
+        document = files[METADATA].to_bytes()
+        start, end = _place_of_hash(document)
+        return document[:start] + _hash_of(document) + document[end:]
 
     @staticmethod
     def read(folder: Path) -> "StoreHeader":
@@ -91,9 +101,13 @@ class StoreHeader:
         if not path.is_file():
             raise FileNotFoundError(f"{folder}: no feature maps here")
         try:
-            values = json.loads(path.read_bytes())["attributes"]
+            document = path.read_bytes()
+            values = json.loads(document)["attributes"]
             if values["format"] != FORMAT:
                 raise StoreError(f"{path}: expected {FORMAT!r}, found {values['format']!r}")
+            start, end = _place_of_hash(document)
+            if document[start:end] != _hash_of(document):
+                raise StoreError(f"{path}: damaged: its hash differs")
             return StoreHeader(
                 made_by=dict(values["made_by"]),
                 view_names=tuple(values["view_names"]),
@@ -102,8 +116,24 @@ class StoreHeader:
                 cell_grid=CellGrid(*(tuple(pair) for pair in values["cell_grid"].values())),
                 image_size=tuple(values["image_size"]),
             )
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except StoreError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise StoreError(f"{path}: not the metadata of feature maps: {error!r}") from error
+
+
+def _place_of_hash(document: bytes) -> tuple[int, int]:
+    """Find the hash of a metadata file in it; a quote in any name would be escaped."""
+    found = list(HASH_PATTERN.finditer(document))
+    if len(found) != 1:
+        raise ValueError(f"expected one {HASH_KEY!r}, found {len(found)}")
+    return found[0].span(1)
+
+
+def _hash_of(document: bytes) -> bytes:
+    start, end = _place_of_hash(document)
+    blank = document[:start] + NO_HASH.encode() + document[end:]
+    return hashlib.sha256(blank).hexdigest().encode()
 
 
 class FeatureMaps:
@@ -188,7 +218,7 @@ class MapWriter:
             raise ValueError(f"values: expected float16, got {values.dtype}")
         stored = np.ascontiguousarray(values, dtype=STORED)
         path = chunk_path(self._folder, view)
-        with partial_path(path).open("wb") as file:
+        with naming(partial_path(path)), partial_path(path).open("wb") as file:
             file.write(stored.data)
             file.write(google_crc32c.value(stored).to_bytes(CHECKSUM_BYTES, "little"))
         partial_path(path).replace(path)

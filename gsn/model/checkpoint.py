@@ -1,5 +1,6 @@
 """Model files: weights with the settings they belong to, and what training needs to go on."""
 
+import io
 import logging
 import sys
 from dataclasses import asdict, dataclass, field
@@ -10,9 +11,18 @@ import torch
 
 from gsn.atomic import complete_or_absent
 from gsn.model.network import GsnModel, ModelConfig
+from gsn.seal import check_seal, has_seal, write_sealed
 
 log = logging.getLogger(__name__)
-_FORMAT = 1
+_FORMAT = 2
+_IMPORT = (
+    "a checkpoint of the published code has to be imported first "
+    "(python -m gsn.model.import_reference)"
+)
+
+
+class CheckpointError(ValueError):
+    """A model file cannot be used; the message names it and says why."""
 
 
 @dataclass
@@ -33,10 +43,12 @@ class Checkpoint:
     photographs: dict[str, list[str]] = field(default_factory=dict)  # hashes, by training scene
 
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all; equal content gives equal bytes."""
+        """Write a sealed file, whole or not at all; equal content gives equal bytes."""
         content = {**vars(self), "model_config": asdict(self.model_config), "format": _FORMAT}
+        file = io.BytesIO()
+        torch.save(_without_aliases(content), file)
         with complete_or_absent(path) as partial:
-            torch.save(_without_aliases(content), partial)
+            write_sealed(partial, file.getbuffer())
 
     def build_model(self, device: torch.device) -> GsnModel:
         """Return the model with these weights, in evaluation mode.
@@ -54,24 +66,27 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is damaged, or not one of ours.
+        CheckpointError: It is damaged, or not one of ours.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
+    if not has_seal(path):
+        raise CheckpointError(
+            f"{path}: not a model file of this version, or cut short: it does not end with its "
+            f"checksum; {_IMPORT}"
+        )
+    check_seal(path, CheckpointError)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise ValueError(f"{path}: not a readable model file ({error})") from error
+        raise CheckpointError(f"{path}: not a readable model file ({error})") from error
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
-        raise ValueError(
-            f"{path}: not a model file of format {_FORMAT}; a checkpoint of the published code "
-            "has to be imported first (python -m gsn.model.import_reference)"
-        )
+        raise CheckpointError(f"{path}: not a model file of format {_FORMAT}; {_IMPORT}")
     try:
         content["model_config"] = ModelConfig(**content["model_config"])
         return Checkpoint(**content)
     except (KeyError, TypeError, ValueError) as error:  # fields of another version
-        raise ValueError(f"{path}: not a model file of this version ({error!r})") from error
+        raise CheckpointError(f"{path}: not a model file of this version ({error!r})") from error
 
 
 def load_stage_one(model: GsnModel, checkpoint: Checkpoint) -> None:

@@ -94,29 +94,45 @@ def test_a_file_cut_off_anywhere_is_refused(path):
     for length in range(0, len(whole), len(whole) // 9):
         path.write_bytes(whole[:length])
         with (
-            pytest.raises(PackError, match=r"kitchen\.h5: not a readable HDF5 file"),
+            pytest.raises(PackError, match=r"kitchen\.h5: damaged, cut short"),
             open_pack(path),
         ):
             pass
 
 
-def test_a_foreign_file_is_refused(tmp_path):
+def test_a_flip_of_any_byte_is_found_and_named(path):
+    whole = path.read_bytes()
+    offsets = np.random.default_rng(0).choice(len(whole), 300, replace=False)
+    for offset in [*offsets, 0, len(whole) - 1, len(whole) - 9]:
+        flipped = bytearray(whole)
+        flipped[offset] ^= 1 << offset % 8
+        path.write_bytes(flipped)
+        with pytest.raises(PackError, match=r"kitchen\.h5: damaged"), open_pack(path):
+            pass
+
+
+def test_a_foreign_file_is_refused(tmp_path, seal_again):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["images"] = np.zeros(3)
+    with pytest.raises(PackError, match=r"a\.h5: .* does not end with its checksum"):
+        open_pack(tmp_path / "a.h5").__enter__()
+    seal_again(tmp_path / "a.h5")
     with pytest.raises(PackError, match=r"expected format 'gsn-pack' .*found None"):
         open_pack(tmp_path / "a.h5").__enter__()
 
 
-def test_a_pack_of_another_version_is_refused(path):
+def test_a_pack_of_another_version_is_refused(path, seal_again):
     with h5py.File(path, "a") as file:
         file.attrs["format_version"] = 99
+    seal_again(path)
     with pytest.raises(PackError, match="found 'gsn-pack' version 99; prepare the scene again"):
         open_pack(path).__enter__()
 
 
-def test_a_pack_without_its_cameras_is_refused(path):
+def test_a_pack_without_its_cameras_is_refused(path, seal_again):
     with h5py.File(path, "a") as file:
         del file["cam_to_world"]
+    seal_again(path)
     with pytest.raises(PackError, match=r"damaged pack .*cam_to_world"):
         open_pack(path).__enter__()
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gsn.model.checkpoint import Checkpoint, load_checkpoint, load_stage_one
+from gsn.model import checkpoint as checkpoint_code
+from gsn.model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_stage_one
 
 CPU = torch.device("cpu")
 
@@ -75,12 +76,32 @@ def test_a_truncated_file_is_refused(tmp_path, make_model, keep):
     path = tmp_path / "model.pt"
     checkpoint_of(make_model()).save(path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"model\.pt: not a readable model file"):
+    with pytest.raises(CheckpointError, match=r"model\.pt: not a model file .* cut short"):
         load_checkpoint(path)
 
 
-def test_pickled_objects_are_refused_and_not_run(tmp_path):
-    torch.save({"format": 1, "weights": Trap(tmp_path / "sprung")}, tmp_path / "model.pt")
+def test_a_flip_of_any_byte_is_found_and_named(tmp_path, make_model):
+    path = tmp_path / "model.pt"
+    checkpoint_of(make_model()).save(path)
+    whole = path.read_bytes()
+    for offset in [*range(0, len(whole), len(whole) // 200), len(whole) - 1]:
+        flipped = bytearray(whole)
+        flipped[offset] ^= 1 << offset % 8
+        path.write_bytes(flipped)
+        with pytest.raises(CheckpointError, match=r"model\.pt: "):
+            load_checkpoint(path)
+
+
+def test_the_bytes_of_a_file_do_not_depend_on_its_name(tmp_path, make_model):
+    checkpoint = checkpoint_of(make_model())
+    checkpoint.save(tmp_path / "a.pt")
+    checkpoint.save(tmp_path / "b" / "other.pt")
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b" / "other.pt").read_bytes()
+
+
+def test_pickled_objects_are_refused_and_not_run(tmp_path, seal_again):
+    torch.save({"format": 2, "weights": Trap(tmp_path / "sprung")}, tmp_path / "model.pt")
+    seal_again(tmp_path / "model.pt")
     with pytest.raises(ValueError, match=r"model\.pt: not a readable model file"):
         load_checkpoint(tmp_path / "model.pt")
     assert not (tmp_path / "sprung").exists()
@@ -89,28 +110,33 @@ def test_pickled_objects_are_refused_and_not_run(tmp_path):
 
 
 @pytest.mark.parametrize("content", [{"net_coarse": {}, "feature_net": {}}, [1, 2], {"format": 9}])
-def test_files_of_another_kind_are_refused(tmp_path, content):
+def test_files_of_another_kind_are_refused(tmp_path, content, seal_again):
     torch.save(content, tmp_path / "model.pt")
-    with pytest.raises(ValueError, match=r"not a model file of format 1.*import_reference"):
+    with pytest.raises(ValueError, match=r"not a model file of this version.*import_reference"):
+        load_checkpoint(tmp_path / "model.pt")
+    seal_again(tmp_path / "model.pt")
+    with pytest.raises(ValueError, match=r"not a model file of format 2.*import_reference"):
         load_checkpoint(tmp_path / "model.pt")
 
 
 @pytest.mark.parametrize("change", [{"model_config": None}, {"weights": None}, {"mood": "good"}])
-def test_files_with_other_fields_than_ours_are_refused(tmp_path, make_model, change):
+def test_files_with_other_fields_than_ours_are_refused(tmp_path, make_model, seal_again, change):
     path = tmp_path / "model.pt"
     checkpoint_of(make_model()).save(path)
     content = torch.load(path, weights_only=True) | change
     torch.save({key: value for key, value in content.items() if value is not None}, path)
+    seal_again(path)
     with pytest.raises(ValueError, match=r"model\.pt: not a model file of this version"):
         load_checkpoint(path)
 
 
-def test_settings_that_no_model_has_are_refused(tmp_path, make_model):
+def test_settings_that_no_model_has_are_refused(tmp_path, make_model, seal_again):
     path = tmp_path / "model.pt"
     checkpoint_of(make_model()).save(path)
     content = torch.load(path, weights_only=True)
     content["model_config"]["depth"] = 0
     torch.save(content, path)
+    seal_again(path)
     with pytest.raises(ValueError, match=r"(?s)model\.pt: not a model file of this version.*depth"):
         load_checkpoint(path)
 
@@ -120,11 +146,11 @@ def test_a_failed_save_leaves_the_older_file(tmp_path, make_model, monkeypatch):
     checkpoint_of(make_model()).save(path)
     before = path.read_bytes()
 
-    def run_out_of_space(content, partial):
+    def run_out_of_space(partial, content):
         partial.write_bytes(b"half")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(torch, "save", run_out_of_space)
+    monkeypatch.setattr(checkpoint_code, "write_sealed", run_out_of_space)
     with pytest.raises(OSError, match="no space"):
         checkpoint_of(make_model(seed=1)).save(path)
     assert path.read_bytes() == before

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gsn.captures.decode import decode_stored
 from gsn.captures.images import Size
+from gsn.captures.user_files import read_bytes
 from gsn.evaluation.prompts.prompt_form import Marks, PixelForm, PromptError
 from gsn.evaluation.prompts.rasterise import (
     area_pixels,
@@ -178,7 +179,7 @@ def _read_png(
     png = path.parent / name
     if not png.is_file():
         raise PromptError(f"{path}: no file {name!r} beside it: add it, or correct the name")
-    picture = decode_stored(png, png.read_bytes())
+    picture = decode_stored(png, read_bytes(png))
     if picture.shape[:2] != size:
         raise PromptError(
             f"{png}: {picture.shape[1]}×{picture.shape[0]} pixels, expected {size[1]}×{size[0]} as "

@@ -36,6 +36,7 @@ import yaml
 
 from gsn.atomic import complete_or_absent
 from gsn.captures.images import Size
+from gsn.checks import composed
 from gsn.evaluation.prompts.form_masks import masks_of_form
 from gsn.evaluation.prompts.prompt import PixelPrompt, TextPrompt
 from gsn.evaluation.prompts.prompt_form import (
@@ -73,13 +74,13 @@ def read_prompts(
         if isinstance(form, TextForm):
             prompts.append(TextPrompt(form.object, form.text))
             continue
-        _check_view(path, form.view, sources)
+        view = _find_view(path, form.view, sources)
         masks = masks_of_form(path, form, size)
         prompts.append(
             PixelPrompt(
                 label=form.object,
                 draw=n_draws[form.object],
-                view=form.view,
+                view=view,
                 positive=masks.positive,
                 negative=masks.negative,
                 reference=masks.reference,
@@ -135,9 +136,13 @@ def _list_files(folder: Path) -> list[Path]:
     return [path for path in shown if path.suffix == ".yaml" and path.is_file()]
 
 
-def _check_view(path: Path, view: str, sources: dict[str, bool]) -> None:
-    if sources.get(view):
-        return
+def _find_view(path: Path, view: str, sources: dict[str, bool]) -> str:
+    """Return the source view of this name, in whichever coding of its letters."""
+    for name, is_source in sources.items():
+        if composed(name) == composed(view):
+            view = name
+            if is_source:
+                return name
     kind = "a held-out view, which no prompt may see" if view in sources else "no view of the scene"
     raise PromptError(
         f"{path}: key 'view': {view!r} is {kind}, expected a source view: "

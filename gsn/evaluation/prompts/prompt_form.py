@@ -18,6 +18,7 @@ Text = Annotated[str, Field(pattern=r"\S")]
 # Bounds far beyond any photograph, so that a slip of the pen takes no memory.
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
 Side = Annotated[int, Field(ge=1, le=32767)]
+MOST_PIXELS = 200_000_000  # of the image, for masks of its size are drawn
 Width = Annotated[int, Field(ge=1, le=1000)]
 Point = tuple[Coordinate, Coordinate]  # x, y
 Line = Annotated[tuple[Point, ...], Field(min_length=1)]
@@ -80,6 +81,11 @@ class PixelForm:
             raise ValueError("expected 'positive' or 'reference', or 'text' instead, got neither")
         if self.reference is not None:
             check_png_name(self.reference)
+        width, height = self.image_size_px
+        if width * height > MOST_PIXELS:
+            raise ValueError(
+                f"image_size_px: {width}×{height}, expected at most {MOST_PIXELS} pixels in all"
+            )
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -5,9 +5,11 @@
         rgb (h, w, 3) float32, feature (h, w, D) float16, depth (h, w) float32
 
 So another threshold, stroke or metric renders nothing, and a killed run goes on where it was. The
-folder can be deleted at any time.
+files are sealed (`gsn.seal`): a damaged view is rendered again. The folder can be deleted at any
+time.
 """
 
+import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,7 @@ from gsn.atomic import complete_or_absent
 from gsn.evaluation.views.rendering import RenderConfig, View
 from gsn.fingerprint import sha256_of_array, sha256_of_code, sha256_of_settings
 from gsn.model.scene import Scene
+from gsn.seal import check_seal, write_sealed
 
 
 def fingerprint_renders(model_sha256: str, scene: Scene, config: RenderConfig) -> str:
@@ -92,6 +95,7 @@ class RenderCache:
         if not path.is_file():
             return None
         try:
+            check_seal(path)
             with np.load(path, allow_pickle=False) as file:
                 if str(file["made_by"]) != self._made_by:
                     return None
@@ -117,5 +121,7 @@ class RenderCache:
             name: value.cpu().numpy() for name, value in tensors.items() if value is not None
         }
         arrays["made_by"] = np.array(self._made_by)
-        with complete_or_absent(path) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **arrays)
+        with complete_or_absent(path) as partial:
+            write_sealed(partial, content.getbuffer())
