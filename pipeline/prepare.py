@@ -1,6 +1,6 @@
 """Stage `prepare`: check every capture and pack its views at working size.
 
-in   data/raw/<scene>/          captures in LLFF layout
+in   data/raw/<scene>/          captures (`gsn.captures.formats`)
 out  data/prepared/<scene>.h5   photographs, cameras, depth range, split, masks, depth
 """
 
@@ -13,11 +13,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gsn.atomic import remove
 from gsn.captures.capture import CaptureError
-from gsn.captures.llff import read_llff
+from gsn.captures.formats import read_capture
+from gsn.captures.origin import OriginError, check_unchanged
 from gsn.captures.pack import write_pack
 from gsn.captures.read_config import ReadConfig
 from gsn.captures.split import hold_out
-from pipeline.command import run_stage
+from pipeline.command import mend, run_stage
 from pipeline.config import STRICT, ScenesConfig, load_section
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def prepare(raw: Path, out: Path, scenes: list[str], cfg: PrepareConfig) -> None
         for scene in tqdm(scenes, desc="prepare", unit="scene"):
             try:
                 _prepare_scene(raw / scene, out / f"{scene}.h5", cfg)
-            except CaptureError as error:
+            except (CaptureError, OriginError) as error:
                 faults.append(f"scene {scene!r}: {error}")
     if faults:
         raise CaptureError(
@@ -62,7 +63,9 @@ def prepare(raw: Path, out: Path, scenes: list[str], cfg: PrepareConfig) -> None
 
 def _prepare_scene(folder: Path, pack: Path, cfg: PrepareConfig) -> None:
     remove(pack)  # an older one must not outlive a fault
-    capture = read_llff(folder, cfg)
+    with mend("fetch", OriginError):
+        check_unchanged(folder)
+    capture = read_capture(folder, cfg)
     held_out = hold_out(capture, cfg.hold)
     write_pack(pack, capture, held_out)
     n_views, rows, columns, _ = capture.images.shape

@@ -17,8 +17,8 @@ STAGE_FILES = {name: ROOT / "pipeline" / f"{name}.py" for name in STAGES}
 
 # The rooms of gsn: each imports from lower floors, and within itself.
 FLOORS = [
-    {"checks", "atomic", "fingerprint", "strict_yaml", "threads"},
-    {"geometry"},
+    {"checks", "atomic", "fingerprint", "lock", "seal", "strict_yaml", "threads"},
+    {"geometry", "edit_yaml"},
     {"captures", "teachers", "features"},
     {"model", "extraction"},
     {"training", "evaluation"},

@@ -21,7 +21,7 @@ from gsn.model.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
 COPIED = ["gsn", "pipeline", "data/captures", "data/weights", "dvc.yaml", ".dvcignore"]
-COPIED += [".gitignore", ".dvc/config"]
+COPIED += ["archives.lock.yaml", ".gitignore", ".dvc/config"]
 STAGES = ["fetch", "prepare", "extract", "reduce", "pretrain", "distill"]
 EVALUATIONS = ["evaluate@unseen", "evaluate@seen"]
 MODELS = {"pretrain": "models/pretrain.pt", "distill": "models/distill/dino_vits16.pt"}

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from gsn.captures.capture import Capture, CaptureError, FloatArray
+from gsn.captures.depth_range import DepthRange, depth_bounds, place_in_scene
 from gsn.captures.images import (
     Size,
     list_image_files,
@@ -21,17 +22,10 @@ from gsn.captures.images import (
 from gsn.captures.listed_names import read_listed_stems
 from gsn.captures.masks import read_depth, read_masks
 from gsn.captures.origin import files_below
-from gsn.captures.poses import (
-    LlffPoses,
-    opencv_from_opengl,
-    opengl_cam_to_world,
-    read_poses_bounds,
-    recentre,
-)
+from gsn.captures.poses import LlffPoses, opengl_cam_to_world, read_poses_bounds
 from gsn.captures.read_config import ReadConfig
 
 FEWEST_VIEWS = 3  # a target and two source views
-SMALLEST_BOUND = 4 / 3  # in scene units, after scaling
 LAYOUT = r"images(_\d+)?|masks|depth|prompts|sparse|poses_bounds\.npy|view_imgs\.txt"
 
 
@@ -49,19 +43,18 @@ def read_llff(folder: Path, cfg: ReadConfig) -> Capture:
     photographs = read_photographs(files, cfg)
     _check_aspects(folder, poses, photographs.stored_size)
     size = photographs.images.shape[1], photographs.images.shape[2]
-    near, far = depth_bounds(poses.bounds, cfg.outlier_percent)
-    scale = SMALLEST_BOUND / near
-    cam_to_world = opengl_cam_to_world(poses)
-    cam_to_world[:, :3, 3] *= scale
+    bounds = depth_bounds(poses.bounds, cfg.outlier_percent)
+    depth = DepthRange(*bounds, cfg.near_scale, cfg.far_scale)
+    cam_to_world, scale = place_in_scene(opengl_cam_to_world(poses), depth)
     return Capture(
         name=folder.name,
         view_names=names,
         image_sha256=photographs.sha256,
         images=photographs.images,
         intrinsics=intrinsics_at(poses, size),
-        cam_to_world=opencv_from_opengl(recentre(cam_to_world)),
-        near=near * scale * cfg.near_scale,
-        far=far * scale * cfg.far_scale,
+        cam_to_world=cam_to_world,
+        near=depth.near * scale * depth.near_scale,
+        far=depth.far * scale * depth.far_scale,
         masks=read_masks(folder / "masks", names, size),
         depth=read_depth(folder / "depth", names, size, scale),
         source=folder,
@@ -100,16 +93,6 @@ def files_of_rows(scene: Path, image_folder: Path, n_rows: int) -> list[Path]:
     if n_rows < FEWEST_VIEWS:
         raise CaptureError(f"{scene}: {n_rows} views, expected at least {FEWEST_VIEWS}")
     return files
-
-
-def depth_bounds(
-    bounds: FloatArray,  # (V, 2)
-    outlier_percent: float,
-) -> tuple[float, float]:
-    """Return the nearest and farthest depth of the scene, less the outliers at each end."""
-    near = float(np.percentile(bounds[:, 0], outlier_percent))
-    far = float(np.percentile(bounds[:, 1], 100 - outlier_percent))
-    return near, far
 
 
 def intrinsics_at(poses: LlffPoses, size: Size) -> FloatArray:  # (V, 3, 3)

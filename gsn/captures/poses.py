@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gsn.captures.capture import CaptureError, FloatArray
+from gsn.captures.user_files import load_array
 from gsn.checks import check_shape
 
 ROTATION_TOLERANCE = 1e-3  # largest entry of |RᵀR − I|
+LARGEST = 1e12  # of all numbers, so that no product of a few of them is infinite
 DEGENERATE = 1e-6  # length of a mean axis below which its direction is only rounding
 
 
@@ -104,26 +106,20 @@ def _first_direction(*candidates: FloatArray) -> FloatArray:
 
 def _load(path: Path) -> FloatArray:  # (V, 17)
     try:
-        table = np.load(path, allow_pickle=False)
+        table = load_array(path, "a plain (views, 17) array of floats")
     except FileNotFoundError as error:
         raise CaptureError(
             f"{path}: no such file, expected the cameras in LLFF form: each scene needs one"
         ) from error
-    except (ValueError, EOFError, OSError) as error:
+    if table.ndim != 2 or table.shape[1] != 17 or len(table) == 0:
         raise CaptureError(
-            f"{path}: cannot be read ({error}), expected a plain (views, 17) array of floats: "
-            "write it again with numpy.save"
-        ) from error
-    is_table = isinstance(table, np.ndarray) and table.ndim == 2 and table.shape[1] == 17
-    if not is_table or len(table) == 0:
-        found = table.shape if isinstance(table, np.ndarray) else type(table).__name__
-        raise CaptureError(
-            f"{path}: found {found}, expected shape (views, 17): 15 numbers of the pose and two "
-            "depth bounds for each photograph"
+            f"{path}: found {table.shape}, expected shape (views, 17): 15 numbers of the pose and "
+            "two depth bounds for each photograph"
         )
     if not np.issubdtype(table.dtype, np.floating):
         raise CaptureError(f"{path}: found type {table.dtype}, expected floats")
-    poses: FloatArray = table.astype(np.float64)
+    with np.errstate(over="ignore"):  # becomes infinite, and is refused as such
+        poses: FloatArray = table.astype(np.float64)
     return poses
 
 
@@ -131,6 +127,8 @@ def _check(path: Path, poses: LlffPoses) -> None:
     numbers = (poses.axes, poses.centres, poses.size_px, poses.focal_px, poses.bounds)
     finite = np.stack([np.isfinite(a).reshape(len(a), -1).all(axis=1) for a in numbers]).all(axis=0)
     _refuse(path, ~finite, "found NaN or infinity, expected finite numbers")
+    sizes = [np.abs(a).reshape(len(a), -1).max(axis=1) for a in numbers]
+    _refuse(path, np.max(sizes, axis=0) > LARGEST, f"found a number beyond {LARGEST:g}")
     deviation = np.abs(poses.axes.transpose(0, 2, 1) @ poses.axes - np.eye(3)).max(axis=(1, 2))
     _refuse(
         path,
@@ -143,9 +141,11 @@ def _check(path: Path, poses: LlffPoses) -> None:
         "the rotation has determinant −1, expected +1: the axes must be down, right, backward",
     )
     lengths = np.concatenate([poses.size_px, poses.focal_px[:, None]], axis=1)
-    _refuse(path, (lengths <= 0).any(axis=1), "height, width or focal length is not positive")
+    too_short = (lengths < 1 / LARGEST).any(axis=1)
+    _refuse(path, too_short, "height, width or focal length is not positive")
     near, far = poses.bounds.T
     _refuse(path, near <= 0, "the near bound is not positive, expected a depth before the camera")
+    _refuse(path, near < 1 / LARGEST, f"the near bound is below {1 / LARGEST:g}")
     _refuse(path, near >= far, "the near bound is not below the far bound")
 
 

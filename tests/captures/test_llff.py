@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gsn.captures.capture import CaptureError
-from gsn.captures.listed_names import names_in_images_bin
-from gsn.captures.llff import depth_bounds, files_in_layout, read_llff
+from gsn.captures.depth_range import depth_bounds
+from gsn.captures.llff import files_in_layout, read_llff
 from gsn.captures.poses import mean_cam_to_world, opencv_from_opengl
 from gsn.captures.read_config import ReadConfig
 
@@ -61,7 +61,7 @@ def write_images_bin(path, names):
     data = struct.pack("<Q", len(names))
     for k, name in enumerate(names):
         points = struct.pack("<ddq", 1.0, 2.0, -1) * k  # of varying number
-        data += struct.pack("<i7di", k, *range(7), 1) + name.encode() + b"\0"
+        data += struct.pack("<i7di", k, 1, 0, 0, 0, *range(3), 1) + name.encode() + b"\0"
         data += struct.pack("<Q", k) + points
     path.write_bytes(data)
 
@@ -125,15 +125,14 @@ def test_a_list_is_not_asked_where_the_counts_agree(write_scene):
     assert len(read_llff(scene, AS_STORED).view_names) == 6
 
 
-def test_a_cut_off_images_bin_is_refused(tmp_path):
-    path = tmp_path / "sparse" / "images.bin"
+def test_a_cut_off_images_bin_is_refused(write_scene):
+    scene = write_scene()
+    np.save(scene / "poses_bounds.npy", np.load(scene / "poses_bounds.npy")[:4])
+    path = scene / "sparse" / "0" / "images.bin"
     write_images_bin(path, ["a.png", "b.png", "c.png"])
-    assert names_in_images_bin(path) == ["a.png", "b.png", "c.png"]
-    whole = path.read_bytes()
-    for length in range(0, len(whole), 5):
-        path.write_bytes(whole[:length])
-        with pytest.raises(CaptureError, match=r"images\.bin"):
-            names_in_images_bin(path)
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(CaptureError, match=r"images\.bin: .*announced, but 43 bytes are left"):
+        read_llff(scene, AS_STORED)
 
 
 def test_prompts_belong_to_the_layout_and_foreign_files_do_not(write_scene):

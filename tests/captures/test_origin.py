@@ -1,6 +1,12 @@
 import pytest
 
-from gsn.captures.origin import files_below, is_up_to_date, write_stamp
+from gsn.captures.origin import (
+    OriginError,
+    check_unchanged,
+    files_below,
+    is_up_to_date,
+    write_stamp,
+)
 
 ORIGIN = {"kind": "made up", "settings": {"seed": 1}}
 
@@ -44,6 +50,50 @@ def test_hidden_files_do_not_count(folder):
 def test_a_broken_stamp_is_no_stamp(folder):
     (folder / "source.json").write_text("{")
     assert not is_up_to_date(folder, ORIGIN)
+
+
+def test_a_flip_of_any_byte_of_the_stamp_is_noticed(folder):
+    path = folder / "source.json"
+    whole = path.read_bytes()
+    for offset in range(len(whole)):
+        for bit in range(8):
+            flipped = bytearray(whole)
+            flipped[offset] ^= 1 << bit
+            path.write_bytes(flipped)
+            assert not is_up_to_date(folder, ORIGIN)
+    path.write_bytes(whole)
+    assert is_up_to_date(folder, ORIGIN)
+
+
+def test_damaged_and_missing_files_are_named(folder):
+    check_unchanged(folder)
+    poses = folder / "poses.npy"
+    poses.write_bytes(b"q")
+    with pytest.raises(OriginError, match=r"poses\.npy: damaged, or .*source\.json is"):
+        check_unchanged(folder)
+    check_unchanged(folder, "images")
+    poses.unlink()
+    with pytest.raises(OriginError, match=r"poses\.npy: missing, but .*source\.json names it"):
+        check_unchanged(folder)
+    (folder / "images" / "a.png").write_bytes(b"b")
+    with pytest.raises(OriginError, match=r"a\.png: damaged"):
+        check_unchanged(folder, "images")
+
+
+def test_files_that_were_added_and_folders_without_a_stamp_are_let_be(folder):
+    (folder / "prompts").mkdir()
+    (folder / "prompts" / "cup.yaml").write_text("mine")
+    check_unchanged(folder)
+    check_unchanged(folder, "prompts")
+    (folder / "source.json").unlink()
+    check_unchanged(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"files": 3}', '{"files": {"a": [1]}}'])
+def test_a_damaged_stamp_is_named(folder, text):
+    (folder / "source.json").write_text(text)
+    with pytest.raises(OriginError, match=r"source\.json"):
+        check_unchanged(folder)
 
 
 def test_the_stamp_says_nothing_of_place_or_time(folder):

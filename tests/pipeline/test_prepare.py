@@ -5,6 +5,7 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+from solved_scene import Camera, random_views, write_colmap_binary, write_photograph
 
 from gsn.captures.capture import CaptureError
 from gsn.captures.pack import open_pack
@@ -164,7 +165,7 @@ DAMAGES = {
     ),
     "two images of one stem": (
         write_image("images/3.jpg", (H, W)),
-        r"images/3\.png: same stem as '3\.jpg'",
+        r"bad/images: same stem of \['3\.jpg', '3\.png'\], expected one file for each name",
     ),
     "no images": (delete_images, r"bad: found no photographs, expected a folder 'images'"),
     "two views": (keep_two_views, r"bad: 2 views, expected at least 3"),
@@ -188,7 +189,7 @@ DAMAGES = {
     ),
     "a pickled table": (
         edit_poses(lambda table: table.astype(object)),
-        r"poses_bounds\.npy: cannot be read \(Object arrays cannot be loaded",
+        r"poses_bounds\.npy: cannot be read \(Array can't be memory-mapped: Python objects",
     ),
     "a truncated table": (
         lambda scene: (scene / "poses_bounds.npy").write_bytes(
@@ -198,7 +199,7 @@ DAMAGES = {
     ),
     "no table": (
         lambda scene: (scene / "poses_bounds.npy").unlink(),
-        r"poses_bounds\.npy: no such file, expected the cameras",
+        r"bad: found \['images', 'masks'\], expected the cameras of a capture: poses_bounds\.npy",
     ),
     "a mask of another aspect": (
         write_image("masks/3.png", (32, 24)),
@@ -256,3 +257,18 @@ def test_the_command_line_reads_its_sections(raw, tmp_path, caplog):
     assert "good: 6 views of 16×12 px, 2 held out, 6 with masks, depth 1.20 to 21.33" in caplog.text
     with h5py.File(tmp_path / "out" / "good.h5") as file:
         assert file["images"].shape == (N_VIEWS, 12, 16, 3)
+
+
+def test_a_capture_of_another_format_becomes_a_pack(tmp_path):
+    names = [f"{k}.png" for k in range(N_VIEWS)]
+    views, points = random_views(names, 30)
+    camera = Camera("SIMPLE_RADIAL", W, H, (40.0, 16.0, 12.0, -0.05))
+    write_colmap_binary(tmp_path / "raw" / "solved" / "sparse" / "0", {1: camera}, views, points)
+    for name in names:
+        image = np.full((H, W, 3), 200, np.uint8)
+        write_photograph(tmp_path / "raw" / "solved" / "images" / name, image)
+    prepare(tmp_path / "raw", tmp_path / "out", ["solved"], CFG)
+    with open_pack(tmp_path / "out" / "solved.h5") as pack:
+        assert pack.view_names == tuple("012345")
+        assert pack.near == pytest.approx(1.2)
+        assert (pack.image(3) == 200).all()
