@@ -1,6 +1,8 @@
 """Checks of arguments at public entry points: fixed cost, a message that names what is wrong."""
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 
@@ -41,3 +43,20 @@ def check_shape(
         wanted = " ".join(str((sizes or {}).get(dim, dim)) for dim in dims)
         raise ValueError(f"{name}: expected shape ({wanted}), got {shape}")
     return bound
+
+
+def composed(name: str) -> str:
+    """Return a file name in the one coding (NFC) of letters that have several, such as é."""
+    return unicodedata.normalize("NFC", name)
+
+
+def find_twins(names: Iterable[str]) -> list[str]:
+    """Return the names, sorted, that stand for one file on disks that are lax about names.
+
+    There upper and lower case, or two codings of one letter, make no difference: of two such
+    files one would replace the other.
+    """
+    listed = list(names)
+    stored = [composed(composed(name).casefold()) for name in listed]
+    count = Counter(stored)
+    return sorted({name for name, key in zip(listed, stored, strict=True) if count[key] > 1})

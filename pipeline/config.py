@@ -6,16 +6,17 @@ stages read, stands here.
 """
 
 import re
-from collections import Counter
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from gsn.checks import find_twins
 from gsn.strict_yaml import parse_yaml, shown, validate
 
 T = TypeVar("T")
+LONGEST_NAME = 200  # bytes of a scene; file systems take 255, of which suffixes need some
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -35,9 +36,12 @@ class ScenesConfig:
             raise ValueError("'train' is empty: expected at least one scene")
         for name in self.all_scenes:
             check_scene_name(name)
-        twice = [name for name, count in Counter(self.all_scenes).items() if count > 1]
+        twice = find_twins(self.all_scenes)
         if twice:
-            raise ValueError(f"scenes named more than once in 'train' and 'test': {twice}")
+            raise ValueError(
+                f"scenes named more than once in 'train' and 'test': {twice} (upper and lower "
+                "case make no difference)"
+            )
 
     @property
     def all_scenes(self) -> list[str]:
@@ -53,10 +57,11 @@ def check_scene_name(name: str) -> None:
             half-written file.
     """
     plain = re.fullmatch(r"[^\s./\\-]([^/\\]*[^\s/\\])?", name) is not None and name.isprintable()
-    if not plain or name.endswith(".partial"):
+    if not plain or name.endswith(".partial") or len(name.encode()) > LONGEST_NAME:
         raise ValueError(
-            f"scene name {name!r}: expected a folder name without '/' and '\\', not starting with "
-            "'.' or '-', without blanks around it, not ending in '.partial'"
+            f"scene name {shown(name)}: expected a folder name without '/' and '\\', not starting "
+            "with '.' or '-', without blanks around it, not ending in '.partial', of at most "
+            f"{LONGEST_NAME} bytes"
         )
 
 
@@ -71,7 +76,8 @@ def load_section(params: Path, name: str, section_type: type[T]) -> T:
     if not isinstance(sections, dict):
         raise ParamsError(f"{params}: expected sections `name: ...`, got {shown(sections)}")
     if name not in sections:
-        raise ParamsError(f"{params}: no section {name!r}; it has: {', '.join(map(str, sections))}")
+        there = ", ".join(key if key.isprintable() else repr(key) for key in sections)
+        raise ParamsError(f"{params}: no section {name!r}; it has: {there or 'none'}")
     try:
         return validate(sections[name], section_type)
     except ValueError as error:

@@ -20,6 +20,7 @@ from gsn.geometry.cell_grid import CellGrid
 from gsn.model.network import GsnModel, ModelConfig
 from gsn.model.scene import Scene
 from gsn.model.sources import TeacherMaps
+from gsn.seal import MAGIC, write_sealed
 
 torch.set_num_threads(1)  # tensors are tiny here: a second thread is only waited for
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,6 +128,18 @@ def write_photographs():
         write_pack(path, capture, np.zeros(n_views, bool))
 
     return write
+
+
+@pytest.fixture(scope="session")
+def seal_again():
+    """Return what seals a file that a test has written or changed."""
+
+    def seal(path):
+        content = path.read_bytes()
+        # HDF5 leaves what follows its own end, a changed zip archive is written anew without.
+        write_sealed(path, content.partition(MAGIC)[0])
+
+    return seal
 
 
 # A run of all stages in seconds, by dotted keys of params.yaml.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from gsn.checks import check_shape
+from gsn.checks import check_shape, composed, find_twins
 
 
 def test_names_are_bound_to_the_sizes_found():
@@ -41,3 +41,22 @@ def test_a_blank_matches_anything_and_binds_nothing():
 def test_another_number_or_rank_is_refused(shape):
     with pytest.raises(ValueError, match=r"points: expected shape \(N 3\), got"):
         check_shape("points", torch.zeros(shape), "N 3")
+
+
+@pytest.mark.parametrize(
+    ("names", "twins"),
+    [
+        (["a", "b"], []),
+        (["a", "b", "a"], ["a"]),
+        (["Fern", "fern", "horns"], ["Fern", "fern"]),
+        (["\u00e9", "e\u0301", "e"], ["e\u0301", "\u00e9"]),
+        (["stra\u00dfe", "STRASSE"], ["STRASSE", "stra\u00dfe"]),
+        ([], []),
+    ],
+)
+def test_names_that_some_disk_takes_for_one_are_twins(names, twins):
+    assert find_twins(names) == twins
+
+
+def test_both_codings_of_a_letter_become_one():
+    assert composed("e\u0301.png") == composed("\u00e9.png") == "\u00e9.png"

@@ -1,9 +1,15 @@
+import importlib
+import inspect
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
-from pipeline.command import remedy
+from gsn.lock import hold, lock_path
+from pipeline.command import OUTPUTS, mend, remedy
 
 SCRIPT = """
 import logging
@@ -64,6 +70,49 @@ def test_a_missing_argument_is_a_usage_error(run):
     failed = run()
     assert failed.returncode == 2
     assert "name" in failed.stderr.lower()
+
+
+WRITER = """
+from pathlib import Path
+from pipeline.command import mend, run_stage
+
+@mend("prepare", KeyError)
+def main(out: Path, curves: Path = Path("curves")) -> None:
+    out.write_text(" ".join(sorted(path.name for path in Path().glob("*.lock"))))
+
+run_stage(main)
+"""
+
+
+def test_a_stage_holds_all_that_it_writes_and_a_second_run_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-c", WRITER, "out"]
+    assert subprocess.run(command, check=False).returncode == 0
+    assert (tmp_path / "out").read_text() == "curves.lock out.lock"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    for held in ("out", "curves"):
+        with hold(tmp_path / held):
+            second = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert second.returncode == 1
+        assert f"{held}: being written by process {os.getpid()} on " in second.stderr
+        assert "Traceback" not in second.stderr
+    assert not lock_path(tmp_path / "out").exists()
+
+
+def test_every_stage_names_what_it_writes_as_the_lock_expects():
+    folder = Path(__file__).parents[2]
+    for stage in yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]:
+        main = importlib.import_module(f"pipeline.{stage}").main
+        assert "out" in inspect.signature(main).parameters, stage
+        assert "out" in OUTPUTS
+
+
+def test_a_damaged_file_is_told_with_the_stage_that_makes_it_anew():
+    message = r"^a\.h5: damaged: run `dvc repro -f -s prepare`$"
+    with pytest.raises(KeyError), mend("prepare", ValueError):
+        raise KeyError
+    with pytest.raises(ValueError, match=message), mend("prepare", ValueError):
+        raise ValueError("a.h5: damaged")
 
 
 def test_a_remedy_is_added_to_errors_of_its_kinds_alone():

@@ -102,6 +102,11 @@ def test_scenes_are_training_scenes_then_test_scenes(load):
         ('"a\\n"', "", "scene name"),
         ("a.partial", "", r"scene name 'a\.partial'"),
         ("no", "", r"key 'train\.0': expected a valid string, got False"),
+        ("Fern", "fern", r"more than once .*\['Fern', 'fern'\]"),
+        ("\u00e9", "e\u0301", "more than once"),
+        ('"a\\u202eb"', "", r"scene name 'a\\u202eb'"),
+        ("x" * 201, "", "of at most 200 bytes"),
+        ('"a\\0b"', "", "without control characters"),
     ],
 )
 def test_names_that_are_no_folder_names_are_refused(load, train, test, message):

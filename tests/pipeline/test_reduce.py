@@ -190,7 +190,7 @@ def test_packs_without_features_are_named(world, tmp_path):
 def test_damaged_maps_stop_the_stage_with_what_to_do(world):
     path = chunk_path(store_path(world[2], "t"), 2)
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(StoreError, match=r"t\.zarr/c\.2\.0\.0\.0.*damaged.*dvc repro extract"):
+    with pytest.raises(StoreError, match=r"t\.zarr/c\.2\.0\.0\.0.*damaged.*repro -f -s extract"):
         reduce(*world, GLOBAL, CPU)
 
 
@@ -239,7 +239,7 @@ def test_targets_of_coefficients_have_a_basis_that_begins_at_the_teacher(world, 
 
     by_hand["sha256"] = "of another basis"
     write_features(streamed, "s", made_by={"basis": by_hand, "features": MADE_BY}, replace=project)
-    with pytest.raises(StoreError, match=r"s\.zarr: made with the basis.*dvc repro extract"):
+    with pytest.raises(StoreError, match=r"s\.zarr: made with the basis.*repro -f -s extract"):
         reduce(world[0][:1], ["s"], streamed, world[3], GLOBAL, CPU)
 
 

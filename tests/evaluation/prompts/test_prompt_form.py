@@ -71,13 +71,13 @@ def test_a_reference_alone_is_a_prompt(read):
         ("- 1\n- 2", r"expected keys .* got \[1, 2\]"),
         ("version: [1", "broken YAML: .*expected ',' or ']'"),
         (b"version: \xff", "broken YAML"),
-        ("object: 2020-13-45", "broken YAML: month must be in 1..12"),
-        ("? [1, 2]\n: 3", "broken YAML: .*unhashable key"),
-        ("&a [*a]", "expected keys `version: 1`"),
+        ("object: 0b_", "broken YAML: '0b_' cannot be read as int"),
+        ("? [1, 2]\n: 3", "broken YAML: key a list or mapping is no text"),
+        ("&a [*a]", "broken YAML: alias 'a' stands in itself"),
         (HEAD + "object: jar\ntext: a jar", "broken YAML: key 'object' stands twice"),
         (PIXELS + "positive: {points: [], points: []}", "broken YAML: key 'points' stands twice"),
         ("version: 1\n---\nversion: 1", "broken YAML: expected a single document"),
-        ("!!python/object:os.system {}", "broken YAML: could not determine a constructor"),
+        ("!!python/object:os.system {}", "broken YAML: tag 'tag:.*os.system' is not read"),
     ],
 )
 def test_what_is_no_mapping_of_keys_is_refused(read, text, message):
