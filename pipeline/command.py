@@ -3,12 +3,13 @@
 import inspect
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -32,6 +33,7 @@ Kernels = Annotated[
     ),
 ]
 DEFAULT_PARAMS = Path("params.yaml")
+NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 OUTPUTS = ("out", "curves")  # arguments of these names are files or folders that a stage writes
 
 log = logging.getLogger(__name__)
@@ -43,14 +45,24 @@ def run_stage(main: Callable[..., None]) -> None:
     A wrong value or a missing file (`ValueError`, `OSError`) is the user's to mend and is told in
     one line; with GSN_TRACEBACK=1 in the environment the traceback comes as well. Any other
     exception is a fault of the program and keeps its traceback. A second run that would write the
-    same output ends so at once, and names the first (`gsn.lock`).
+    same output ends so at once, and names the first (`gsn.lock`). So does one that asks for more
+    memory than there is.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
         typer.run(_alone(main))
     except (ValueError, OSError) as error:
-        log.error("%s", error, exc_info=os.environ.get("GSN_TRACEBACK") == "1")
-        sys.exit(1)
+        _end(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not NO_MEMORY.search(str(error)):
+            raise
+        reason = str(error).splitlines()[:1] or ["not enough memory"]
+        _end(f"{reason[0]}: make sizes or batches in params.yaml smaller")
+
+
+def _end(message: str) -> NoReturn:
+    log.error("%s", message, exc_info=os.environ.get("GSN_TRACEBACK") == "1")
+    sys.exit(1)
 
 
 def _alone(main: Callable[..., None]) -> Callable[..., None]:

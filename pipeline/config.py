@@ -5,7 +5,6 @@ params.yaml alone holds values. It stands in the stage that reads it; `ScenesCon
 stages read, stands here.
 """
 
-import re
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,10 +12,10 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from gsn.checks import find_twins
+from gsn.scene_names import check_scene_name
 from gsn.strict_yaml import parse_yaml, shown, validate
 
 T = TypeVar("T")
-LONGEST_NAME = 200  # bytes of a scene; file systems take 255, of which suffixes need some
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -47,22 +46,6 @@ class ScenesConfig:
     def all_scenes(self) -> list[str]:
         """Training scenes, then test scenes."""
         return [*self.train, *self.test]
-
-
-def check_scene_name(name: str) -> None:
-    """Refuse a name that is no plain folder name.
-
-    Raises:
-        ValueError: The name could leave its folder, be hidden, look like an option or like a
-            half-written file.
-    """
-    plain = re.fullmatch(r"[^\s./\\-]([^/\\]*[^\s/\\])?", name) is not None and name.isprintable()
-    if not plain or name.endswith(".partial") or len(name.encode()) > LONGEST_NAME:
-        raise ValueError(
-            f"scene name {shown(name)}: expected a folder name without '/' and '\\', not starting "
-            "with '.' or '-', without blanks around it, not ending in '.partial', of at most "
-            f"{LONGEST_NAME} bytes"
-        )
 
 
 def load_section(params: Path, name: str, section_type: type[T]) -> T:

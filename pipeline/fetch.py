@@ -26,8 +26,8 @@ import gsn.captures.synthetic
 from gsn.atomic import complete_or_absent, remove
 from gsn.captures.archives.catalogue import ARCHIVES, GB
 from gsn.captures.archives.store import Archives
-from gsn.captures.formats import files_of_capture
 from gsn.captures.origin import STAMP, hash_files, is_up_to_date, write_stamp
+from gsn.captures.readers.formats import files_of_capture
 from gsn.captures.synthetic.config import SyntheticConfig
 from gsn.fingerprint import sha256_of_code
 from pipeline.command import run_stage

@@ -1,6 +1,6 @@
 """Stage `prepare`: check every capture and pack its views at working size.
 
-in   data/raw/<scene>/          captures (`gsn.captures.formats`)
+in   data/raw/<scene>/          captures (`gsn.captures.readers.formats`)
 out  data/prepared/<scene>.h5   photographs, cameras, depth range, split, masks, depth
 """
 
@@ -13,10 +13,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gsn.atomic import remove
 from gsn.captures.capture import CaptureError
-from gsn.captures.formats import read_capture
 from gsn.captures.origin import OriginError, check_unchanged
 from gsn.captures.pack import write_pack
 from gsn.captures.read_config import ReadConfig
+from gsn.captures.readers.formats import read_capture
 from gsn.captures.split import hold_out
 from pipeline.command import mend, run_stage
 from pipeline.config import STRICT, ScenesConfig, load_section

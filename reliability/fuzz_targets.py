@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from gsn.captures import colmap_binary, colmap_text
 from gsn.captures.capture import Capture, CaptureError
 from gsn.captures.decode import decode_rgb
-from gsn.captures.formats import read_capture
 from gsn.captures.masks import read_depth, read_masks
-from gsn.captures.ply import parse_ply
-from gsn.captures.poses import read_poses_bounds
 from gsn.captures.read_config import ReadConfig
-from gsn.captures.transforms_form import load_transforms
+from gsn.captures.readers import colmap_binary, colmap_text
+from gsn.captures.readers.formats import read_capture
+from gsn.captures.readers.ply import parse_ply
+from gsn.captures.readers.poses import read_poses_bounds
+from gsn.captures.readers.transforms_form import load_transforms
 from gsn.evaluation.prompts.prompt_form import PromptError, read_form
 from pipeline.config import ParamsError, ScenesConfig, load_section
 from reliability import fuzz_seeds as seeds

@@ -22,10 +22,10 @@ LONGEST = 1 << 16  # bytes of a mutated file
 def mutate(data: bytes, others: Sequence[bytes], draw: random.Random) -> bytes:
     """Apply one to a few mutations; a PNG mostly gets valid checksums again."""
     for _ in range(draw.choice((1, 1, 1, 2, 2, 3, 5))):
-        data = draw.choice(MUTATIONS)(bytearray(data), others, draw)[:LONGEST]
+        data = bytes(draw.choice(MUTATIONS)(bytearray(data), others, draw)[:LONGEST])
     if data.startswith(PNG_START) and draw.random() < 0.8:
         data = with_checksums(data)
-    return bytes(data)
+    return data
 
 
 def with_checksums(data: bytes) -> bytes:
@@ -40,19 +40,19 @@ def with_checksums(data: bytes) -> bytes:
     return bytes(mended)
 
 
-def _flip(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytes:
+def _flip(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytearray:
     if data:
         data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
     return data
 
 
-def _set(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytes:
+def _set(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytearray:
     if data:
         data[draw.randrange(len(data))] = draw.randrange(256)
     return data
 
 
-def _put_integer(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytes:
+def _put_integer(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytearray:
     size = draw.choice((1, 2, 4, 8))
     value = draw.choice((*INTEGERS, len(data), draw.getrandbits(64))) % 256**size
     at = draw.randrange(len(data) + 1)
@@ -60,19 +60,19 @@ def _put_integer(data: bytearray, _: Sequence[bytes], draw: random.Random) -> by
     return data
 
 
-def _put_double(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytes:
+def _put_double(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytearray:
     at = draw.randrange(len(data) + 1)
     data[at : at + 8] = struct.pack("<d", draw.choice(DOUBLES))
     return data
 
 
-def _put_word(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytes:
+def _put_word(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytearray:
     at = draw.randrange(len(data) + 1)
     data[at : at + draw.choice((0, 0, 1, 4))] = draw.choice(WORDS)
     return data
 
 
-def _replace_number(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytes:
+def _replace_number(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytearray:
     numbers = list(NUMBER.finditer(data))
     if numbers:
         start, end = draw.choice(numbers).span()
@@ -80,23 +80,23 @@ def _replace_number(data: bytearray, _: Sequence[bytes], draw: random.Random) ->
     return data
 
 
-def _cut(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytes:
+def _cut(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytearray:
     return data[: draw.randrange(len(data) + 1)]
 
 
-def _delete(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytes:
+def _delete(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytearray:
     start, end = sorted(draw.randrange(len(data) + 1) for _ in range(2))
     del data[start : min(end, start + 64)]
     return data
 
 
-def _repeat(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytes:
+def _repeat(data: bytearray, _: Sequence[bytes], draw: random.Random) -> bytearray:
     start, end = sorted(draw.randrange(len(data) + 1) for _ in range(2))
     data[start:start] = data[start:end] * draw.choice((1, 1, 2, 50))
     return data
 
 
-def _splice(data: bytearray, others: Sequence[bytes], draw: random.Random) -> bytes:
+def _splice(data: bytearray, others: Sequence[bytes], draw: random.Random) -> bytearray:
     other = draw.choice(others)
     return data[: draw.randrange(len(data) + 1)] + other[draw.randrange(len(other) + 1) :]
 

@@ -9,10 +9,15 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from gsn.captures.check import SceneReport, check_capture, count_photographs, find_captures
-from gsn.captures.check_table import printable, reasons, table
-from gsn.captures.scan import section_text, select, split_scenes, write_section
-from gsn.captures.verdict import Verdict
+from gsn.captures.check.check_capture import (
+    SceneReport,
+    check_capture,
+    count_photographs,
+    find_captures,
+)
+from gsn.captures.check.scan import section_text, select, split_scenes, write_section
+from gsn.captures.check.table import printable, reasons, table
+from gsn.captures.check.verdict import Verdict
 
 # Of a thread for each photograph of 500 pixels, and of 1000 or more; on a server.
 SECONDS_SMALL, SECONDS_LARGE = 0.15, 0.6

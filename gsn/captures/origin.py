@@ -5,7 +5,7 @@ paths of this machine nor times stand in it: equal captures have equal stamps, t
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from gsn.fingerprint import sha256_of_file
@@ -18,14 +18,24 @@ class OriginError(ValueError):
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return all files of a capture folder, sorted, less the stamp and hidden ones."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and path != folder / STAMP
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    """Return all files of a capture folder, sorted, less the stamp and hidden ones.
+
+    Links to folders are followed, as `images` may be one, but not back to where the way came from.
+    """
+    return sorted(path for path in _walk(folder, ()) if path != folder / STAMP)
+
+
+def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in above or not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _walk(path, (*above, real))
+        elif path.is_file():
+            yield path
 
 
 def hash_files(folder: Path, files: Iterable[Path]) -> dict[str, str]:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from gsn.captures import user_files
 from gsn.captures.capture import CaptureError
 from gsn.captures.images import list_image_files, read_photographs
-from gsn.captures.llff import read_llff
 from gsn.captures.masks import read_depth, read_masks
-from gsn.captures.poses import read_poses_bounds
 from gsn.captures.read_config import ReadConfig
+from gsn.captures.readers.llff import read_llff
+from gsn.captures.readers.poses import read_poses_bounds
 from gsn.captures.user_files import load_array, load_json, read_bytes
 
 CONFIG = ReadConfig(factor=1, long_side_px=None, near_scale=0.9, far_scale=1.6, outlier_percent=0.0)

@@ -99,3 +99,13 @@ def test_a_damaged_stamp_is_named(folder, text):
 def test_the_stamp_says_nothing_of_place_or_time(folder):
     assert str(folder) not in (folder / "source.json").read_text()
     assert '"seed": 1' in (folder / "source.json").read_text()
+
+
+def test_links_to_folders_are_followed_but_not_back(folder):
+    before = files_below(folder)
+    (folder / "linked").symlink_to(folder / "images")
+    (folder / "images" / "back").symlink_to(folder)
+    linked = [path for path in before if path.parent == folder / "images"]
+    assert linked
+    added = [folder / "linked" / path.name for path in linked]
+    assert files_below(folder) == sorted([*before, *added])

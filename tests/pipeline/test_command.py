@@ -19,6 +19,9 @@ from pipeline.command import DEFAULT_PARAMS, ParamsFile, run_stage
 def main(name: str, params: ParamsFile = DEFAULT_PARAMS) -> None:
     logging.getLogger("stage").info("name %s, params %s", name, params)
     failures = {"value": ValueError, "file": FileNotFoundError, "fault": KeyError}
+    failures |= {"memory": MemoryError, "bug": RuntimeError}
+    if name == "cuda":
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB\\nsecond line")
     if name in failures:
         raise failures[name]("the teapot is empty: fill it")
 
@@ -50,6 +53,15 @@ def test_a_mistake_of_the_user_is_told_in_one_line(run, mistake):
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].endswith("the teapot is empty: fill it")
     assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize("request_", ["memory", "cuda"])
+def test_too_little_memory_is_told_in_one_line(run, request_):
+    failed = run(request_)
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].endswith("make sizes or batches in params.yaml smaller")
+    assert "Traceback" not in failed.stderr
+    assert "Traceback" in run("bug").stderr
 
 
 def test_the_traceback_comes_where_it_is_asked_for(run):

@@ -10,8 +10,8 @@ import torch
 from published_archives import publish_archive
 
 import gsn.captures.synthetic.write
-from gsn.captures.llff import read_llff
 from gsn.captures.read_config import ReadConfig
+from gsn.captures.readers.llff import read_llff
 from gsn.captures.synthetic.config import SyntheticConfig
 from pipeline.config import ParamsError
 from pipeline.fetch import FetchConfig, fetch, main

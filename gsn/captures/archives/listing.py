@@ -16,8 +16,8 @@ import numpy as np
 from gsn.captures.archives.catalogue import SceneSet, sets_of
 from gsn.captures.archives.zip_file import ArchiveError, CheckedZip
 from gsn.captures.images import IMAGE_SUFFIXES
-from gsn.captures.llff import LAYOUT
-from gsn.captures.scene_names import check_scene_name
+from gsn.captures.readers.llff import LAYOUT
+from gsn.scene_names import check_scene_name
 
 POSES = "poses_bounds.npy"
 HEAD_BYTES = 4096  # of a .npy file; its header is within

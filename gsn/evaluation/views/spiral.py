@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from gsn.captures.capture import FloatArray
-from gsn.captures.poses import mean_cam_to_world, opencv_from_opengl
+from gsn.captures.readers.poses import mean_cam_to_world, opencv_from_opengl
 from gsn.geometry.cameras import Cameras
 from gsn.geometry.source_views import nearest_views
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from gsn.captures.__main__ import app
 from gsn.captures.capture import CaptureError
-from gsn.captures.check import AS_CHECKED, check_capture, find_captures, read_capture
-from gsn.captures.check_table import HEADINGS, table
+from gsn.captures.check.check_capture import AS_CHECKED, check_capture, find_captures, read_capture
+from gsn.captures.check.table import HEADINGS, table
 
 
 def run(*arguments):
@@ -61,7 +61,9 @@ def test_depth_range_and_baseline_are_those_of_the_file(rendered):
 
 
 def test_large_photographs_are_looked_at_smaller_and_their_size_is_told(rendered, monkeypatch):
-    monkeypatch.setattr("gsn.captures.check.AS_CHECKED", replace(AS_CHECKED, long_side_px=200))
+    monkeypatch.setattr(
+        "gsn.captures.check.check_capture.AS_CHECKED", replace(AS_CHECKED, long_side_px=200)
+    )
     report = check_capture(rendered, 1)
     assert (report.measures.size, report.stored_size) == ((150, 200), (192, 256))
     assert "200×150 of 256×192" in table([report])[1]
@@ -180,7 +182,7 @@ def test_an_error_of_the_disk_is_a_row_too(rendered, monkeypatch):
     def fail(folder, cfg):
         raise PermissionError(13, "Permission denied", str(folder / "images"))
 
-    monkeypatch.setattr("gsn.captures.check.read_capture", fail)
+    monkeypatch.setattr("gsn.captures.check.check_capture.read_capture", fail)
     result = run(rendered)
     assert result.exit_code == 1
     assert "unusable: [Errno 13] Permission denied" in rows_of(result)["tabletop"]
@@ -188,10 +190,12 @@ def test_an_error_of_the_disk_is_a_row_too(rendered, monkeypatch):
 
 def test_what_a_reader_warns_of_stands_in_the_row(rendered, monkeypatch):
     def warn(folder, cfg):
-        logging.getLogger("gsn.captures.photo_files").warning("%s: 2 left out", folder / "images")
+        logging.getLogger("gsn.captures.readers.photo_files").warning(
+            "%s: 2 left out", folder / "images"
+        )
         return read_capture(folder, cfg)
 
-    monkeypatch.setattr("gsn.captures.check.read_capture", warn)
+    monkeypatch.setattr("gsn.captures.check.check_capture.read_capture", warn)
     result = run(rendered)
     assert rows_of(result)["tabletop"].endswith("ok: images: 2 left out")
     assert "2 left out" not in result.stderr

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from gsn.captures.check import check_capture
-from gsn.captures.check_table import reasons
-from gsn.captures.verdict import Verdict
+from gsn.captures.check.check_capture import check_capture
+from gsn.captures.check.table import reasons
+from gsn.captures.check.verdict import Verdict
 
 
 def check(folder):

@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from gsn.captures.__main__ import app
-from gsn.captures.check import SceneReport
-from gsn.captures.scan import Split, section_text, select, split_scenes, write_section
-from gsn.captures.verdict import Finding, Verdict
+from gsn.captures.check.check_capture import SceneReport
+from gsn.captures.check.scan import Split, section_text, select, split_scenes, write_section
+from gsn.captures.check.verdict import Finding, Verdict
 from pipeline.config import ScenesConfig, load_section
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -3,7 +3,7 @@ import pytest
 from solved_scene import bend, photograph_of_sky
 
 from gsn.captures.capture import CaptureError
-from gsn.captures.undistort import Lens, common_size, pinhole_of, rectify
+from gsn.captures.readers.undistort import Lens, common_size, pinhole_of, rectify
 
 H, W = 90, 120
 LENSES = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from gsn.captures.capture import CaptureError
-from gsn.captures.colmap_model import (
+from gsn.captures.readers.colmap_model import (
     Points,
     SolvedImage,
     check_inner_path,
@@ -14,7 +14,7 @@ from gsn.captures.colmap_model import (
     points_of,
     transform_of,
 )
-from gsn.captures.undistort import Lens
+from gsn.captures.readers.undistort import Lens
 
 CAMERA = "CAMERA_ID MODEL WIDTH HEIGHT"  # PARAMS...
 IMAGE = "IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME"

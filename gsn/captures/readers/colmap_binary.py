@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gsn.captures.capture import CaptureError
-from gsn.captures.colmap_model import (
+from gsn.captures.readers.colmap_model import (
     MODELS_BY_NUMBER,
     N_PARAMETERS,
     Points,
@@ -21,7 +21,7 @@ from gsn.captures.colmap_model import (
     transform_of,
     unread_model,
 )
-from gsn.captures.undistort import Lens
+from gsn.captures.readers.undistort import Lens
 
 COUNT = struct.Struct("<Q")
 CAMERA = struct.Struct("<IiQQ")  # number, model, width, height; then the parameters

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gsn.captures.matches import Features, find_features, match_features, match_views
+from gsn.captures.readers.matches import Features, find_features, match_features, match_views
 
 
 def blobs(places, size=(80, 100)):

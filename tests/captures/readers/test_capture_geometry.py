@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from gsn.captures.llff import read_llff
 from gsn.captures.read_config import ReadConfig
+from gsn.captures.readers.llff import read_llff
 from gsn.captures.synthetic.config import SyntheticConfig
 from gsn.captures.synthetic.write import write_synthetic_capture
 

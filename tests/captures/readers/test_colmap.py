@@ -15,10 +15,10 @@ from solved_scene import (
 )
 
 from gsn.captures.capture import CaptureError
-from gsn.captures.colmap import read_colmap
-from gsn.captures.llff import read_llff
-from gsn.captures.matches import match_views
 from gsn.captures.read_config import ReadConfig
+from gsn.captures.readers.colmap import read_colmap
+from gsn.captures.readers.llff import read_llff
+from gsn.captures.readers.matches import match_views
 
 AS_STORED = ReadConfig(1, None, 0.9, 1.6, 0.0)
 H, W = 36, 48

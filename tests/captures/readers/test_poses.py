@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gsn.captures.capture import CaptureError
-from gsn.captures.poses import mean_cam_to_world, read_poses_bounds, recentre
+from gsn.captures.readers.poses import mean_cam_to_world, read_poses_bounds, recentre
 
 
 def rotation_about_vertical(angle):

@@ -12,12 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from gsn.captures.capture import Capture, CaptureError
+from gsn.captures.check.epipolar import Agreement, compare_with_matches
+from gsn.captures.check.verdict import Finding, Measures, Verdict, judge
 from gsn.captures.decode import decode_rgb
-from gsn.captures.epipolar import Agreement, compare_with_matches
-from gsn.captures.formats import LABELS, detect_format, files_of_capture, find_format, read_capture
 from gsn.captures.images import IMAGE_SUFFIXES, Size
 from gsn.captures.read_config import ReadConfig
-from gsn.captures.verdict import Finding, Measures, Verdict, judge
+from gsn.captures.readers.formats import (
+    LABELS,
+    detect_format,
+    files_of_capture,
+    find_format,
+    read_capture,
+)
 
 AS_CHECKED = ReadConfig(
     factor=None, long_side_px=1024, near_scale=1.0, far_scale=1.0, outlier_percent=0.0

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from solved_scene import Camera, View, random_views, write_colmap_binary, write_colmap_text
 
-from gsn.captures import colmap_binary, colmap_text
 from gsn.captures.capture import CaptureError
-from gsn.captures.colmap import read_model
+from gsn.captures.readers import colmap_binary, colmap_text
+from gsn.captures.readers.colmap import read_model
 
 CAMERAS = {
     1: Camera("SIMPLE_PINHOLE", 40, 30, (50.0, 20.5, 14.5)),

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from gsn.captures import epipolar
 from gsn.captures.capture import Capture
-from gsn.captures.epipolar import (
+from gsn.captures.check import epipolar
+from gsn.captures.check.epipolar import (
     MatchedPair,
     compare_with_matches,
     crossing_depths,

@@ -12,8 +12,8 @@ from solved_scene import (
 )
 
 from gsn.captures.capture import CaptureError
-from gsn.captures.formats import detect_format, files_of_capture, read_capture
 from gsn.captures.read_config import ReadConfig
+from gsn.captures.readers.formats import detect_format, files_of_capture, read_capture
 
 AS_STORED = ReadConfig(1, None, 0.9, 1.6, 0.0)
 CAMERA = Camera("PINHOLE", 8, 6, (9.0, 9.0, 4.0, 3.0))

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from gsn.captures.check import SceneReport
+from gsn.captures.check.check_capture import SceneReport
+from gsn.captures.check.verdict import Measures
 from gsn.captures.images import Size
-from gsn.captures.verdict import Measures
 
 HEADINGS = (
     "scene",

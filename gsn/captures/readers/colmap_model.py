@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gsn.captures.capture import FloatArray
-from gsn.captures.undistort import Lens
+from gsn.captures.readers.undistort import Lens
 
 # Number of parameters of the camera models that are read, in the order of COLMAP's own numbers.
 N_PARAMETERS = {"SIMPLE_PINHOLE": 3, "PINHOLE": 4, "SIMPLE_RADIAL": 4, "RADIAL": 5, "OPENCV": 8}

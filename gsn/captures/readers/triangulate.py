@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from gsn.captures.capture import CaptureError, FloatArray
-from gsn.captures.depth_range import FEWEST_SEEN, DepthRange, range_of_depths
-from gsn.captures.matches import find_features, match_features
 from gsn.captures.read_config import ReadConfig
-from gsn.captures.solved_views import PosedImages
+from gsn.captures.readers.depth_range import FEWEST_SEEN, DepthRange, range_of_depths
+from gsn.captures.readers.matches import find_features, match_features
+from gsn.captures.readers.solved_views import PosedImages
 
 log = logging.getLogger(__name__)
 NEIGHBOURS = 4  # of each view, by the distance of centres

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from gsn.captures.epipolar import Agreement
+from gsn.captures.check.epipolar import Agreement
 from gsn.captures.images import Size
 
 DOUBTFUL_ERROR = 0.002  # median epipolar error, share of the long side

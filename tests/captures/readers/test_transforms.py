@@ -8,11 +8,11 @@ import pytest
 from solved_scene import photograph_of_sky, write_photograph, write_transforms
 
 from gsn.captures.capture import CaptureError
-from gsn.captures.depth_range import depths_in_frame
-from gsn.captures.llff import read_llff
-from gsn.captures.poses import opengl_cam_to_world, read_poses_bounds
 from gsn.captures.read_config import ReadConfig
-from gsn.captures.transforms import decode_over_white, read_transforms
+from gsn.captures.readers.depth_range import depths_in_frame
+from gsn.captures.readers.llff import read_llff
+from gsn.captures.readers.poses import opengl_cam_to_world, read_poses_bounds
+from gsn.captures.readers.transforms import decode_over_white, read_transforms
 
 AS_STORED = ReadConfig(1, None, 0.9, 1.6, 0.0)
 H, W, V = 24, 32, 6

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from gsn.captures.capture import ByteArray, Capture, CaptureError, FloatArray
-from gsn.captures.depth_range import DepthRange, place_in_scene
 from gsn.captures.images import Size, read_photographs, same_aspect
 from gsn.captures.masks import Pixels, read_depth, read_masks
-from gsn.captures.poses import opencv_from_opengl
 from gsn.captures.read_config import ReadConfig
-from gsn.captures.undistort import Lens, common_size, pinhole_of, rectify
+from gsn.captures.readers.depth_range import DepthRange, place_in_scene
+from gsn.captures.readers.poses import opencv_from_opengl
+from gsn.captures.readers.undistort import Lens, common_size, pinhole_of, rectify
 from gsn.captures.user_files import read_bytes
 
 FEWEST_VIEWS = 3  # a target and two source views

@@ -14,10 +14,10 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from gsn.captures.capture import CaptureError, FloatArray
-from gsn.captures.colmap_model import FARTHEST, N_PARAMETERS, check_inner_path
 from gsn.captures.images import Size
-from gsn.captures.poses import ROTATION_TOLERANCE
-from gsn.captures.undistort import LONGEST_SIDE_PX, Lens
+from gsn.captures.readers.colmap_model import FARTHEST, N_PARAMETERS, check_inner_path
+from gsn.captures.readers.poses import ROTATION_TOLERANCE
+from gsn.captures.readers.undistort import LONGEST_SIDE_PX, Lens
 from gsn.captures.user_files import load_json
 from gsn.strict_yaml import validate
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from gsn.captures.capture import Capture, CaptureError, FloatArray
-from gsn.captures.depth_range import DepthRange, depth_bounds, place_in_scene
 from gsn.captures.images import (
     Size,
     list_image_files,
@@ -19,11 +18,12 @@ from gsn.captures.images import (
     read_photographs,
     same_aspect,
 )
-from gsn.captures.listed_names import read_listed_stems
 from gsn.captures.masks import read_depth, read_masks
 from gsn.captures.origin import files_below
-from gsn.captures.poses import LlffPoses, opengl_cam_to_world, read_poses_bounds
 from gsn.captures.read_config import ReadConfig
+from gsn.captures.readers.depth_range import DepthRange, depth_bounds, place_in_scene
+from gsn.captures.readers.listed_names import read_listed_stems
+from gsn.captures.readers.poses import LlffPoses, opengl_cam_to_world, read_poses_bounds
 
 FEWEST_VIEWS = 3  # a target and two source views
 LAYOUT = r"images(_\d+)?|masks|depth|prompts|sparse|poses_bounds\.npy|view_imgs\.txt"

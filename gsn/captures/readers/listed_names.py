@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gsn.captures.colmap_binary import parse_images
+from gsn.captures.readers.colmap_binary import parse_images
 from gsn.captures.user_files import read_bytes
 
 

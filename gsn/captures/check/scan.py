@@ -6,12 +6,12 @@ from pathlib import Path
 
 from ruamel.yaml.comments import CommentedMap
 
-from gsn.captures.check import SceneReport
-from gsn.captures.check_table import reasons
-from gsn.captures.scene_names import check_scene_name
-from gsn.captures.verdict import Verdict
+from gsn.captures.check.check_capture import SceneReport
+from gsn.captures.check.table import reasons
+from gsn.captures.check.verdict import Verdict
 from gsn.checks import find_twins
 from gsn.edit_yaml import dumped, edited, in_lines
+from gsn.scene_names import check_scene_name
 
 SECTION = "scenes"
 COMMENT = "folder names; the model learns from `train` and never sees `test`"

@@ -8,13 +8,13 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gsn.captures import colmap_binary, colmap_text
-from gsn.captures.poses import (
+from gsn.captures.readers import colmap_binary, colmap_text
+from gsn.captures.readers.poses import (
     opencv_from_opengl,
     opengl_cam_to_world,
     read_poses_bounds,
 )
-from gsn.captures.transforms_form import cam_to_world_of, lens_of_frame, load_transforms
+from gsn.captures.readers.transforms_form import cam_to_world_of, lens_of_frame, load_transforms
 
 HERE = Path("file")
 SOME = settings(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gsn.captures.capture import CaptureError, FloatArray
-from gsn.captures.poses import opencv_from_opengl, recentre
 from gsn.captures.read_config import ReadConfig
+from gsn.captures.readers.poses import opencv_from_opengl, recentre
 
 SMALLEST_BOUND = 4 / 3  # in scene units, after scaling
 PERCENTILES = (0.1, 99.9)  # of the depths of a view, as LLFF has them (arXiv:1905.00889)

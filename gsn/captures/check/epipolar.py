@@ -1,8 +1,8 @@
 """How well the cameras of a capture explain what is seen in its photographs.
 
-Points matched between neighbouring views (`gsn.captures.matches`, which knows no camera) must lie
-on each other's epipolar lines (Hartley and Zisserman 2004, chapter 9), before both cameras, and
-within the depth range.
+Points matched between neighbouring views (`gsn.captures.readers.matches`, which knows no camera)
+must lie on each other's epipolar lines (Hartley and Zisserman 2004, chapter 9), before both
+cameras, and within the depth range.
 """
 
 from collections.abc import Collection
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gsn.captures.capture import Capture, FloatArray
-from gsn.captures.matches import find_features, match_features
+from gsn.captures.readers.matches import find_features, match_features
 from gsn.threads import map_in_threads
 
 NEIGHBOURS = 4  # of each view

@@ -1,7 +1,7 @@
 """Reader of captures with a COLMAP sparse model: `images*/` and `sparse/0`, binary or text.
 
-Cameras are undistorted (`gsn.captures.undistort`); the depth range comes from the solved points
-that each view sees. Files that newer versions write beside (rigs, frames) say nothing new here.
+Cameras are undistorted (`gsn.captures.readers.undistort`); the depth range comes from the solved
+points that each view sees. Files that newer versions write beside (rigs, frames) say nothing new.
 """
 
 import logging
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from gsn.captures import colmap_binary, colmap_text
 from gsn.captures.capture import Capture, CaptureError
-from gsn.captures.colmap_model import Points, SolvedImage, SparseModel, check_model
 from gsn.captures.decode import decode_rgb
-from gsn.captures.depth_range import DepthRange, depths_of, range_of_depths
-from gsn.captures.photo_files import ORIGINALS, name_views, pick_photographs
 from gsn.captures.read_config import ReadConfig
-from gsn.captures.solved_views import PosedImages, SolvedView, build_capture
-from gsn.captures.triangulate import range_of_matches
+from gsn.captures.readers import colmap_binary, colmap_text
+from gsn.captures.readers.colmap_model import Points, SolvedImage, SparseModel, check_model
+from gsn.captures.readers.depth_range import DepthRange, depths_of, range_of_depths
+from gsn.captures.readers.photo_files import ORIGINALS, name_views, pick_photographs
+from gsn.captures.readers.solved_views import PosedImages, SolvedView, build_capture
+from gsn.captures.readers.triangulate import range_of_matches
 from gsn.captures.user_files import read_bytes
 
 log = logging.getLogger(__name__)

@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Literal
 
 from gsn.captures.capture import Capture, CaptureError
-from gsn.captures.colmap import find_model, photograph_names, read_colmap, read_model
-from gsn.captures.llff import files_in_layout, read_llff
 from gsn.captures.origin import files_below
-from gsn.captures.photo_files import all_copies
 from gsn.captures.read_config import ReadConfig
-from gsn.captures.transforms import ONE_FILE, SYNTHETIC_FILE, find_transforms, read_transforms
-from gsn.captures.transforms_form import load_transforms
+from gsn.captures.readers.colmap import find_model, photograph_names, read_colmap, read_model
+from gsn.captures.readers.llff import files_in_layout, read_llff
+from gsn.captures.readers.photo_files import all_copies
+from gsn.captures.readers.transforms import (
+    ONE_FILE,
+    SYNTHETIC_FILE,
+    find_transforms,
+    read_transforms,
+)
+from gsn.captures.readers.transforms_form import load_transforms
 
 Format = Literal["llff", "transforms", "nerf_synthetic", "colmap"]
 LLFF_FILE = "poses_bounds.npy"

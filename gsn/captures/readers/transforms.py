@@ -13,20 +13,20 @@ import numpy as np
 
 from gsn.captures.capture import ByteArray, Capture, CaptureError
 from gsn.captures.decode import decode_rgb, decode_stored, to_8_bit
-from gsn.captures.depth_range import DepthRange, depths_in_frame, range_of_depths
 from gsn.captures.images import Size
-from gsn.captures.photo_files import find_photographs, name_views, pick_photographs
-from gsn.captures.ply import parse_ply
-from gsn.captures.poses import opencv_from_opengl
 from gsn.captures.read_config import ReadConfig
-from gsn.captures.solved_views import PosedImages, SolvedView, build_capture
-from gsn.captures.transforms_form import (
+from gsn.captures.readers.depth_range import DepthRange, depths_in_frame, range_of_depths
+from gsn.captures.readers.photo_files import find_photographs, name_views, pick_photographs
+from gsn.captures.readers.ply import parse_ply
+from gsn.captures.readers.poses import opencv_from_opengl
+from gsn.captures.readers.solved_views import PosedImages, SolvedView, build_capture
+from gsn.captures.readers.transforms_form import (
     Transforms,
     cam_to_world_of,
     lens_of_frame,
     load_transforms,
 )
-from gsn.captures.triangulate import range_of_matches
+from gsn.captures.readers.triangulate import range_of_matches
 from gsn.captures.user_files import read_bytes
 
 log = logging.getLogger(__name__)

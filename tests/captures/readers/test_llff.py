@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from gsn.captures.capture import CaptureError
-from gsn.captures.depth_range import depth_bounds
-from gsn.captures.llff import files_in_layout, read_llff
-from gsn.captures.poses import mean_cam_to_world, opencv_from_opengl
 from gsn.captures.read_config import ReadConfig
+from gsn.captures.readers.depth_range import depth_bounds
+from gsn.captures.readers.llff import files_in_layout, read_llff
+from gsn.captures.readers.poses import mean_cam_to_world, opencv_from_opengl
 
 AS_STORED = ReadConfig(1, None, 0.9, 1.6, 0.0)
 SMALL = ReadConfig(None, 96, 0.9, 1.6, 0.0)

@@ -1,0 +1,1 @@
+"""Readers of captures: one for each format, and what they share."""
