@@ -25,12 +25,9 @@ from reliability.faults import NEVER, Counter, Fault
 from reliability.project import Stage
 
 LIMIT_S = 300.0  # no run on a tiny project takes as long
-# `git status` in a report would write into the repository, and kills would leave its lock there.
 ENVIRONMENT = {
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_CONFIG_COUNT": "1",  # so that any user may ask for the commit
-    "GIT_CONFIG_KEY_0": "safe.directory",
-    "GIT_CONFIG_VALUE_0": "*",
+    # A report names the commit, which may change meanwhile; and a killed git leaves its lock.
+    "GIT_DIR": os.devnull,
     "CUDA_VISIBLE_DEVICES": "",
     "GSN_TRACEBACK": "0",
 }
