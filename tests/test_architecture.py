@@ -17,7 +17,7 @@ STAGE_FILES = {name: ROOT / "pipeline" / f"{name}.py" for name in STAGES}
 
 # The rooms of gsn: each imports from lower floors, and within itself.
 FLOORS = [
-    {"checks", "atomic", "fingerprint", "lock", "seal", "strict_yaml", "threads"},
+    {"checks", "atomic", "fingerprint", "lock", "seal", "strict_yaml", "text_table", "threads"},
     {"geometry", "edit_yaml", "scene_names"},
     {"captures", "teachers", "features"},
     {"model", "extraction"},

@@ -4,6 +4,7 @@ import typer
 
 from gsn.teachers import TEACHERS
 from gsn.teachers.teacher import TeacherEntry
+from gsn.text_table import text_table
 
 HEADINGS = ("name", "family", "channels", "patch", "licence", "weights from", "parameters")
 NUMBERS = ("channels", "patch", "parameters")  # aligned on the right
@@ -23,15 +24,7 @@ def table(teachers: dict[str, TeacherEntry]) -> list[str]:
         return families.index(entry.card.family), entry.card.parameters, name
 
     ordered = sorted(teachers.items(), key=place)
-    rows = [HEADINGS] + [_row(name, entry) for name, entry in ordered]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    return [
-        "  ".join(
-            cell.rjust(width) if heading in NUMBERS else cell.ljust(width)
-            for heading, cell, width in zip(HEADINGS, row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
+    return text_table(HEADINGS, [_row(name, entry) for name, entry in ordered], NUMBERS)
 
 
 def _row(name: str, entry: TeacherEntry) -> tuple[str, ...]:

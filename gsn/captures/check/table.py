@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from gsn.captures.check.check_capture import SceneReport
 from gsn.captures.check.verdict import Measures
 from gsn.captures.images import Size
+from gsn.text_table import text_table
 
 HEADINGS = (
     "scene",
@@ -26,15 +27,7 @@ UNKNOWN = "–"
 
 def table(reports: Sequence[SceneReport]) -> list[str]:
     """Return a line for each capture below a line of headings."""
-    rows = [HEADINGS, *(_row(report) for report in reports)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    return [
-        "  ".join(
-            cell.rjust(width) if heading in NUMBERS else cell.ljust(width)
-            for heading, cell, width in zip(HEADINGS, row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
+    return text_table(HEADINGS, [_row(report) for report in reports], NUMBERS)
 
 
 def reasons(report: SceneReport) -> str:
