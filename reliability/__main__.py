@@ -16,7 +16,7 @@ from pipeline.command import run_stage
 from reliability.child import import_all
 from reliability.lab import FAILED, Try, Verdict
 from reliability.labs import Labs, in_own_lab
-from reliability.plan import FULL, KINDS, SHORT, plan, try_named
+from reliability.plan import FULL, KINDS, SHORT, plan, thin, try_named
 from reliability.project import ROOT, read_graph
 from reliability.report import Facts, code_sha256, expected_minutes, render_report
 
@@ -30,6 +30,9 @@ def main(
     fault: Annotated[list[str] | None, typer.Option(help="Faults to try; all if none.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Single tries, by name.")] = None,
     short: Annotated[bool, typer.Option(help="A few tries of each kind: two minutes.")] = False,
+    share: Annotated[
+        float, typer.Option(help="Of the tries, drawn at random; all kills at random moments.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(help="Of moments, bytes and sizes.")] = 0,
     table: Annotated[Path | None, typer.Option(help="File to write.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Tries at once; one a core if none.")] = None,
@@ -47,14 +50,16 @@ def main(
         for one in graph.stages:
             labs.states.make(one)
         tries = plan(labs.states, labs.has_disk, stages, kinds, SHORT if short else FULL, seed)
+        n_planned, tries = len(tries), thin(tries, share, seed)
         if only:
             tries = [try_named(name, graph) for name in only]
+            n_planned = len(tries)
         minutes = expected_minutes(labs.states, tries) / labs.jobs
         log.info("%d tries, about %.0f minutes, %d at once", len(tries), minutes, labs.jobs)
         verdicts = carry_out_all(labs, tries)
     if code_sha256() != code:
         raise ValueError("the code changed while it was tried: the results count for nothing")
-    facts = Facts(seed, (time.monotonic() - started) / 60, labs.has_disk)
+    facts = Facts(seed, (time.monotonic() - started) / 60, labs.has_disk, n_planned)
     path = table or (None if only or short or stage or fault else REPORT)
     text = render_report(verdicts, facts)
     if path is not None:

@@ -43,9 +43,9 @@ SHORT = Extent(
     pairs=1,
     processes=False,
 )
-DISK_FULL = "disk full"
+KILLED, DISK_FULL = "killed at a random moment", "disk full"
 KINDS = {
-    "killed at a random moment": Kind(kinds.plan_moments, kinds.kill_at_moment),
+    KILLED: Kind(kinds.plan_moments, kinds.kill_at_moment),
     **{
         name: Kind(kinds.plan_pieces if name in WITHIN else kinds.plan_events, kinds.fail_at_event)
         for name in WRITE_FAULTS
@@ -83,6 +83,24 @@ def plan(
                 values = kind.planner(states, stage, start, extent, draw)
                 tries += [Try(fault, name, start, value) for value in values]
     return tries
+
+
+def thin(tries: list[Try], share: float, seed: int) -> list[Try]:
+    """Draw a share of the tries of each fault, stage and start, one at least; all kills by chance.
+
+    Raises:
+        ValueError: The share is not within (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share {share}: expected more than 0 and at most 1")
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for k, one in enumerate(tries):
+        groups.setdefault((one.fault, one.stage, one.start), []).append(k)
+    kept: set[int] = set()
+    for group, members in groups.items():
+        count = len(members) if group[0] == KILLED else max(1, round(share * len(members)))
+        kept.update(random.Random(f"{seed}/{group}").sample(members, count))
+    return [tries[k] for k in sorted(kept)]
 
 
 def try_named(name: str, graph: Graph) -> Try:

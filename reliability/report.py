@@ -57,6 +57,7 @@ class Facts:
     seed: int
     minutes: float
     has_disk: bool
+    n_planned: int  # tries of a run that leaves none out
 
 
 def code_sha256() -> str:
@@ -79,10 +80,12 @@ def render_report(verdicts: list[tuple[Try, Verdict]], facts: Facts) -> str:
     no_disk = "" if facts.has_disk else " No disk was filled: mounting was not allowed."
     outcomes = Counter(verdict.outcome for _, verdict in verdicts)
     said = ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in OUTCOMES)
+    drawn = "" if len(verdicts) == facts.n_planned else ", drawn at random"
     parts = [
         INTRODUCTION,
         f"{today}, commit {describe_commit()}, {machine}, seed {facts.seed}, "
-        f"{facts.minutes:.0f} minutes, {len(verdicts)} tries: {said}.{no_disk}",
+        f"{facts.minutes:.0f} minutes, {len(verdicts)} of {facts.n_planned} tries{drawn}: "
+        f"{said}.{no_disk}",
         table(HEAD, list(rows(verdicts))),
         EXPLANATION,
     ]

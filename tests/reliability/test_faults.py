@@ -7,7 +7,7 @@ import pytest
 from reliability.child import Run
 from reliability.faults import KINDS, Fault
 from reliability.lab import FAILED, IDENTICAL, STOPPED, Try
-from reliability.plan import FULL, SHORT, carry_out, plan, try_named
+from reliability.plan import FULL, KILLED, SHORT, carry_out, plan, thin, try_named
 from reliability.states import FRESH
 
 
@@ -125,3 +125,16 @@ def test_a_try_is_found_by_its_name(make_lab):
 def test_a_name_of_no_try_is_refused(make_lab, name):
     with pytest.raises(ValueError, match="no try"):
         try_named(name, make_lab("careful").states.graph)
+
+
+def test_a_share_of_the_tries_has_all_kills_and_one_of_each_kind_at_least():
+    tries = [Try("no space at a write", "fetch", "fresh", str(k)) for k in range(40)]
+    tries += [Try("no space at a write", "reduce", "fresh", "0")]
+    kills = [Try(KILLED, "fetch", "fresh", str(k)) for k in range(9)]
+    drawn = thin([*tries, *kills], 0.1, 0)
+    assert len(drawn) == 4 + 1 + 9
+    assert set(drawn) >= {tries[-1], *kills}
+    assert drawn == [one for one in [*tries, *kills] if one in drawn]
+    assert thin(tries, 1.0, 0) == tries
+    with pytest.raises(ValueError, match=r"share 0\.0"):
+        thin(tries, 0.0, 0)
