@@ -24,7 +24,12 @@ def remove(path: Path) -> None:
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
     else:
-        shutil.rmtree(path if path.suffix == PARTIAL else path.rename(_aside(path)))
+        folder = path if path.suffix == PARTIAL else path.rename(_aside(path))
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:  # it names the last part of a path only
+            error.filename = f"{folder}/.../{error.filename}"
+            raise
 
 
 def _aside(path: Path) -> Path:

@@ -99,6 +99,7 @@ def main(
     cfg = load_section(params, "distill", DistillConfig)
     scenes = load_section(params, "scenes", ScenesConfig)
     first = load_checkpoint(start)
+    first.check_finished(start)
     learnt_from = [*scenes.train, *first.train_scenes]
     check_no_leakage(prepared, scenes.test, learnt_from, first.photographs)
     packs = [prepared / f"{name}.h5" for name in scenes.train]

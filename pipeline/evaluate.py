@@ -191,6 +191,7 @@ def main(
     cfg = load_section(params, "evaluate", EvaluateConfig)
     scenes = load_section(params, "scenes", ScenesConfig)
     learnt = load_checkpoint(model)
+    learnt.check_finished(model)
     check_no_leakage(prepared, scenes.test, learnt.train_scenes, learnt.photographs)
     names = {"unseen": scenes.test, "seen": scenes.train}[split]
     folders = Folders(raw, prepared, targets, renders, out)

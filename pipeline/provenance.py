@@ -13,7 +13,11 @@ def describe_commit() -> str:
     try:
         commit, changes = (
             subprocess.run(
-                ["git", *arguments], cwd=root, capture_output=True, text=True, check=True
+                ["git", "--no-optional-locks", *arguments],
+                cwd=root,
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout.strip()
             for arguments in (
                 ("rev-parse", "--short=9", "HEAD"),

@@ -3,6 +3,8 @@
 import logging
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.pool import Pool
@@ -36,6 +38,7 @@ class Labs:
     @contextmanager
     def workers(self) -> Iterator[Pool]:
         """Yield processes, each with a laboratory, for `in_own_lab`."""
+        signal.signal(signal.SIGTERM, _end)  # so that no disk stays mounted
         forking = multiprocessing.get_context("fork")
         try:
             with forking.Pool(self.jobs, self._set_up) as pool:
@@ -45,11 +48,16 @@ class Labs:
                 unmount(disk)
 
     def _set_up(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         folder = self._folder / str(os.getpid())
         disk = folder / DISK if self.has_disk else None
         if disk is not None:
             mount_small_disk(disk)
         _own.append(Lab(self.states, folder / "place", folder / "other", disk))
+
+
+def _end(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def in_own_lab(one: Try) -> Verdict:

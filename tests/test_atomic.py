@@ -161,3 +161,15 @@ def test_remove_deletes_files_folders_links_and_bears_absence(tmp_path):
         remove(tmp_path / name)
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
     assert (tmp_path / "kept" / "file").exists()
+
+
+def test_an_entry_that_cannot_be_deleted_is_named_with_its_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "store"
+    folder.mkdir()
+
+    def refuse(_):  # as rmtree does, which is in the folder
+        raise PermissionError(13, "Permission denied", "c.3.0.0.0")
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(PermissionError, match=r"store\.old\.partial/\.\.\./c\.3\.0\.0\.0"):
+        remove(folder)

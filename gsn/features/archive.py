@@ -54,7 +54,11 @@ class Archive:
         """Move a file or folder to its place here, instead of what is kept there."""
         kept.parent.mkdir(parents=True, exist_ok=True)
         remove(kept)
-        shutil.move(source, kept)  # across file systems too
+        try:
+            shutil.move(source, kept)  # across file systems too
+        except OSError as error:  # it names the last part of a path only
+            error.filename = f"{source}/.../{error.filename}"
+            raise
 
     def forget(self, made_by: Mapping[str, object], name: str) -> None:
         """Delete what is kept under this name and maker: the output holds it again."""

@@ -50,6 +50,18 @@ class Checkpoint:
         with complete_or_absent(path) as partial:
             write_sealed(partial, file.getbuffer())
 
+    def check_finished(self, path: Path) -> None:
+        """Refuse a run that stopped on its way; an imported model, or one without an end, is none.
+
+        Raises:
+            CheckpointError: There are steps left to take.
+        """
+        if not self.training.get("fingerprint"):
+            return
+        max_steps = self.training["config"]["max_steps"]
+        if self.step < max_steps:
+            raise CheckpointError(f"{path}: training stopped at step {self.step} of {max_steps}")
+
     def build_model(self, device: torch.device) -> GsnModel:
         """Return the model with these weights, in evaluation mode.
 

@@ -179,3 +179,17 @@ def test_stage_one_weights_that_lack_or_add_something_are_refused(make_model):
     adding.weights["renderer.mood"] = torch.zeros(1)
     with pytest.raises(ValueError, match=r"unknown \['renderer\.mood'\]"):
         load_stage_one(make_model(4), adding)
+
+
+def test_a_run_that_stopped_on_its_way_is_not_taken_for_finished(make_model):
+    path = Path("models/pretrain.pt")
+
+    def of(max_steps, fingerprint="f"):
+        training = {"fingerprint": fingerprint, "config": {"max_steps": max_steps}}
+        return checkpoint_of(make_model(), training=training)
+
+    of(7).check_finished(path)
+    of(8, fingerprint="").check_finished(path)  # ended by a clock
+    checkpoint_of(make_model()).check_finished(path)  # imported
+    with pytest.raises(CheckpointError, match=r"models/pretrain\.pt: .* step 7 of 8$"):
+        of(8).check_finished(path)

@@ -2,6 +2,7 @@ import csv
 import importlib.util
 import json
 import logging
+import shutil
 import sys
 
 import pytest
@@ -75,3 +76,16 @@ def test_without_dvclive_nothing_is_written_and_that_is_said(tmp_path, monkeypat
         draw(tmp_path / "curves", (1, {"loss": 0.5}))
     assert not (tmp_path / "curves").exists()
     assert "dvclive is not installed" in caplog.text
+
+
+def test_older_points_that_cannot_be_deleted_are_not_followed_by_new_ones(tmp_path, monkeypatch):
+    pytest.importorskip("dvclive")
+    folder = tmp_path / "reports" / "pretrain"
+    draw(folder, (25, {"loss": 0.5}))
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "loss.tsv")
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(PermissionError, match=r"loss\.tsv"):
+        draw(folder, (25, {"loss": 0.5}))
