@@ -27,6 +27,7 @@ MOST_VALUES = 100_000  # with each alias counted as the values it stands for
 LONGEST_NUMBER = 1000  # characters
 LARGEST_INTEGER = 2**63 - 1
 TEXT, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+SURPRISING = re.compile(r"[-+]?0[0-7_]+|[-+]?[0-9_]+(:[0-9_]+)+(\.[0-9_]*)?")  # in YAML 1.1
 # What no name, path or phrase holds: control characters but tab and line ends, half surrogates.
 NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
@@ -35,7 +36,8 @@ def parse_yaml(text: str | bytes) -> object:
     """Parse YAML 1.1 as PyYAML does, but strictly.
 
     A key is a text and stands once in a mapping, 5e-4 is a number, a date is a text. Tags are
-    refused; anchors, aliases and merge keys are followed as long as all they stand for is short.
+    refused, and so are 010 and 1:30, which YAML 1.1 reads to other bases; anchors, aliases and
+    merge keys are followed as long as all they stand for is short.
 
     Raises:
         ValueError: It is broken, or longer, deeper or larger than anything written by hand.
@@ -171,6 +173,9 @@ class _Loader(yaml.SafeLoader):
         # Digits to the base of 60 (1:30:00) take time that grows with the square of their number.
         if node.tag != TEXT and len(node.value) > LONGEST_NUMBER:
             problem = f"a number of {len(node.value)} characters"
+            raise ComposerError(None, None, problem, node.start_mark)
+        if node.tag != TEXT and SURPRISING.fullmatch(node.value):
+            problem = f"{shown(node.value)} would be read to the base of 8 or 60: write it plainly"
             raise ComposerError(None, None, problem, node.start_mark)
         return node
 

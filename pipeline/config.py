@@ -16,6 +16,10 @@ from gsn.scene_names import check_scene_name
 from gsn.strict_yaml import parse_yaml, shown, validate
 
 T = TypeVar("T")
+# Of params.yaml, whoever reads them.
+SECTIONS = frozenset(
+    "scenes teacher fetch prepare extract reduce pretrain distill evaluate".split()
+)
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -58,6 +62,10 @@ def load_section(params: Path, name: str, section_type: type[T]) -> T:
     sections = _read_yaml(params)
     if not isinstance(sections, dict):
         raise ParamsError(f"{params}: expected sections `name: ...`, got {shown(sections)}")
+    if unknown := sorted(map(str, set(sections) - SECTIONS)):
+        raise ParamsError(
+            f"{params}: unknown section {shown(unknown[0])}; known: {', '.join(sorted(SECTIONS))}"
+        )
     if name not in sections:
         there = ", ".join(key if key.isprintable() else repr(key) for key in sections)
         raise ParamsError(f"{params}: no section {name!r}; it has: {there or 'none'}")

@@ -89,7 +89,7 @@ MERGES = "a0: &a0 {k: 1}\n" + "".join(
         ("a: " + "9" * 900_000, "a number of 900000 characters"),
         ("a: 1" + ":1" * 300_000, "a number of 600001 characters"),
         ("a: 1" + ":1" * 499 + ".5", "a number of 1001 characters"),
-        ("a: 1" + ":1" * 400 + ".5", "cannot be read as float .int too large"),
+        ("a: 1" + ":1" * 400 + ".5", "would be read to the base of 8 or 60"),
         ("a: 0x_", "'0x_' cannot be read as int .invalid literal"),
         ("a:\n\t- 1", r"found character '\\t' that cannot start any token"),
         ("a: \0", "unacceptable character"),
@@ -153,3 +153,11 @@ def test_of_many_faults_a_dozen_is_told():
     with pytest.raises(ValueError, match=r"unknown key 'k9' .*; and 9 more$") as caught:
         validate({"size_px": 1} | {f"k{k}": 1 for k in range(21)}, Leaf)
     assert str(caught.value).count("unknown key") == 12
+
+
+@pytest.mark.parametrize("number", ["010", "-0_17", "1:30", "+1:30:00", "190:20:30.15"])
+def test_numbers_to_other_bases_are_refused_and_may_be_texts(number):
+    with pytest.raises(ValueError, match="base of 8 or 60: write it plainly"):
+        parse_yaml(f"hold: {number}")
+    assert parse_yaml(f"hold: '{number}'") == {"hold": number}
+    assert parse_yaml("[0, 10, -0, 0.5, 0x10]") == [0, 10, 0, 0.5, 16]

@@ -3,6 +3,8 @@
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+WIDEST = 1000.0  # margin around the depths of a scene, as a factor
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
 class ReadConfig:
@@ -23,10 +25,10 @@ class ReadConfig:
         for name, value in (("factor", self.factor), ("long_side_px", self.long_side_px)):
             if value is not None and value < 1:
                 raise ValueError(f"{name!r} is {value}: expected at least 1")
-        if not 0 < self.near_scale <= 1 <= self.far_scale:
+        if not 1 / WIDEST <= self.near_scale <= 1 <= self.far_scale <= WIDEST:
             raise ValueError(
                 f"'near_scale' is {self.near_scale}, 'far_scale' {self.far_scale}: expected "
-                "0 < near_scale <= 1 <= far_scale"
+                f"{1 / WIDEST:g} <= near_scale <= 1 <= far_scale <= {WIDEST:g}"
             )
         if not 0 <= self.outlier_percent < 50:
             raise ValueError(f"'outlier_percent' is {self.outlier_percent}: expected 0 to below 50")

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from pydantic.dataclasses import dataclass
 
 from pipeline.command import run_stage
-from pipeline.config import STRICT, ParamsError, ScenesConfig, load_section
+from pipeline.config import SECTIONS, STRICT, ParamsError, ScenesConfig, load_section
 from pipeline.device import pick_device
 
 
@@ -29,6 +30,11 @@ class Section:
     part: Part
 
 
+@pytest.fixture(autouse=True)
+def _known_sections(monkeypatch):
+    monkeypatch.setattr("pipeline.config.SECTIONS", frozenset({"make", "made", *SECTIONS}))
+
+
 GOOD = "make: {steps: 3, rate: 0.5, folder: a/b, limit: null, part: {weights: [1, 2.5]}}"
 
 
@@ -39,6 +45,16 @@ def load(tmp_path):
         return load_section(tmp_path / "params.yaml", name, section_type)
 
     return from_text
+
+
+def test_the_sections_of_the_settings_are_the_known_ones():
+    settings = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+    assert set(settings) == SECTIONS
+
+
+def test_an_unknown_section_is_refused_whoever_reads(load):
+    with pytest.raises(ParamsError, match="unknown section 'foo'; known: distill"):
+        load(GOOD + "\nfoo: 1")
 
 
 def test_a_section_becomes_its_type(load):

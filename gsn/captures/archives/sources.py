@@ -6,10 +6,11 @@ file describes. Until then a download lies under a name of its source.
 
 import hashlib
 import logging
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
@@ -23,7 +24,7 @@ from gsn.captures.archives.download import (
     download,
     page_in_place,
 )
-from gsn.captures.archives.listing import list_scenes
+from gsn.captures.archives.listing import is_usable, list_scenes
 from gsn.captures.archives.zip_file import ArchiveError, open_zip
 from gsn.fingerprint import sha256_of_file
 
@@ -96,6 +97,9 @@ def check_archive(path: Path, name: str, locked: LockedArchive | None) -> Locked
         return locked
     with open_zip(path) as packed:
         listing = list_scenes(name, packed)
+        for scenes in listing.sets.values():
+            for folder in scenes.values():
+                packed.below(PurePosixPath(folder), is_usable)  # before it counts as right
         total = sum(info.file_size for info in packed.entries.values())
         with tqdm(desc=f"check {name}", total=total, unit="B", unit_scale=True, leave=False) as bar:
             packed.test(bar.update)
@@ -123,8 +127,9 @@ def _download_checked(
             log.warning("%s: made of two downloads that do not fit (%s): again", here, error)
             continue
         publish(target, here)
-        for left in here.parent.glob(f"{here.name}.*"):  # unfinished, of other sources
-            remove(left)
+        for left in here.parent.iterdir():  # of other sources, finished or not
+            if re.fullmatch(re.escape(here.name) + r"\.[0-9a-f]{8}(.{8}\.part)?", left.name):
+                remove(left)
         return entry
 
 

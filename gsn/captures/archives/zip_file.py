@@ -19,6 +19,7 @@ from typing import BinaryIO
 from gsn.captures.archives.catalogue import GB
 
 CHUNK_BYTES = 1 << 20
+LONGEST_NAME, DEEPEST = 1000, 32  # characters; folders in each other
 # A Mac puts these into what it packs.
 JUNK = re.compile(r"__MACOSX|Icon\r|\..+", re.DOTALL)
 
@@ -68,7 +69,7 @@ class CheckedZip:
         found = {
             name.relative_to(folder): info
             for name, info in self.entries.items()
-            if name.is_relative_to(folder) and wanted(name.relative_to(folder))
+            if name.is_relative_to(folder) and name != folder and wanted(name.relative_to(folder))
         }
         self._check_folded(found)
         for name, info in found.items():
@@ -168,6 +169,12 @@ def _checked(path: Path, infos: list[zipfile.ZipInfo], limits: Limits) -> Entrie
 def _safe_name(path: Path, info: zipfile.ZipInfo) -> PurePosixPath:
     """Return the name of an entry, or refuse the archive for it."""
     raw = info.orig_filename  # before zipfile cuts it at a zero byte
+    if len(raw) > LONGEST_NAME or raw.count("/") > DEEPEST:
+        raise _refusal(
+            path,
+            f"entry {raw[:60]!r}...: expected at most {LONGEST_NAME} characters and {DEEPEST} "
+            "folders in each other",
+        )
     name = PurePosixPath(raw)
     if name.is_absolute() or ".." in name.parts or not name.parts:
         raise _refusal(path, f"entry {raw!r} leads out of the folder it is unpacked in")
@@ -180,6 +187,8 @@ def _safe_name(path: Path, info: zipfile.ZipInfo) -> PurePosixPath:
         raise _refusal(path, f"entry {raw!r} is a link or a special file")
     if info.flag_bits & 0x1:
         raise _refusal(path, f"entry {raw!r} is encrypted")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise _refusal(path, f"entry {raw!r} is packed in an unusual way, expected 'deflated'")
     return name
 
 

@@ -11,6 +11,7 @@ from gsn.captures.readers.poses import opencv_from_opengl, recentre
 
 SMALLEST_BOUND = 4 / 3  # in scene units, after scaling
 PERCENTILES = (0.1, 99.9)  # of the depths of a view, as LLFF has them (arXiv:1905.00889)
+SMALLEST, DEEPEST = 1e-9, 1e9  # world units; far over near: float32 must hold both
 FEWEST_SEEN = 8  # points that bound the depth of a view
 
 
@@ -24,10 +25,11 @@ class DepthRange:
     far_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (0 < self.near < self.far < np.inf):  # NaN included
+        if not (SMALLEST < self.near < self.far < min(np.inf, DEEPEST * self.near)):  # nor NaN
             raise CaptureError(
-                f"depth from {self.near:g} to {self.far:g}, expected 0 < near < far: the points or "
-                "bounds of the cameras are wrong, solve them again"
+                f"depth from {self.near:g} to {self.far:g}, expected 0 < near < far, and far at "
+                f"most {DEEPEST:g} times near: the points or bounds of the cameras are wrong, "
+                "solve them again"
             )
 
 

@@ -226,3 +226,28 @@ def test_a_home_folder_is_expanded(store, tmp_path, monkeypatch):
     publish_archive(tmp_path / "mine", NERF)
     store("~/mine").bring([NERF])
     assert Path("~/mine").expanduser() == tmp_path / "mine"
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"nerf_llff_data/fern/masks/bomb.png": bytes(4 << 20)},
+        {"nerf_llff_data/fern/images": b"a file where others have a folder"},
+    ],
+)
+def test_an_archive_that_cannot_be_unpacked_is_not_locked_and_the_next_one_is_tried(
+    store, tmp_path, poison
+):
+    bad = publish_archive(tmp_path / "bad", NERF, poison)
+    good = publish_archive(tmp_path / "good", NERF)
+    store(str(bad), str(good)).bring([NERF])
+    assert read_lock(tmp_path / "lock")[NERF].sha256 == sha256_of_file(good)
+
+
+def test_files_of_the_user_beside_a_download_stay(store, server, tmp_path):
+    server.behaviour.content = publish_archive(tmp_path, NERF).read_bytes()
+    (tmp_path / "archives").mkdir()
+    (tmp_path / "archives" / f"{NERF}.zip.md5").write_text("mine")
+    (tmp_path / "archives" / f"{NERF}.zip.0123abcdqwertyui.part").write_text("of another source")
+    store(server.url).bring([NERF])
+    assert names(tmp_path / "archives") == [f"{NERF}.zip", f"{NERF}.zip.md5"]

@@ -223,3 +223,18 @@ def test_flipped_bytes_anywhere_never_end_in_a_traceback(make, tmp_path):
             continue
         # A flip in a time or an attribute is not noticed; what comes out is what went in.
         assert set(got.values()) <= {content, b"x"}
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_packings_that_nobody_uses_for_photographs_are_refused(make, tmp_path, packing):
+    with pytest.raises(ArchiveError, match=r"a\.zip: entry '1\.jpg' is packed in an unusual way"):
+        everything(make(("1.jpg", b"one"), packing=packing), tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["a/" * 5000 + "1.jpg", "n" * 1001])
+def test_names_deeper_or_longer_than_any_folder_has_are_refused_in_a_short_line(
+    make, tmp_path, name
+):
+    with pytest.raises(ArchiveError, match="at most 1000 characters and 32 folders") as raised:
+        everything(make((name, b"one")), tmp_path / "out")
+    assert len(str(raised.value)) < 400

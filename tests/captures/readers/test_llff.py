@@ -163,7 +163,9 @@ def test_near_is_1_2_also_without_outliers(write_scene):
         ((2, 504, 0.9, 1.6, 0.0), "'factor' is 2 and 'long_side_px' is 504"),
         ((0, None, 0.9, 1.6, 0.0), "'factor' is 0: expected at least 1"),
         ((1, None, 0.0, 1.6, 0.0), "'near_scale' is 0.0"),
+        ((1, None, 1e-320, 1.6, 0.0), "'near_scale' is 1e-320"),
         ((1, None, 0.9, 0.5, 0.0), "'far_scale' 0.5"),
+        ((1, None, 0.9, 1e308, 0.0), "'far_scale' 1e.308: expected 0.001 <= near_scale"),
         ((1, None, 0.9, 1.6, 50.0), "'outlier_percent' is 50.0: expected 0 to below 50"),
     ],
 )
