@@ -59,7 +59,7 @@ def main(
         verdicts = carry_out_all(labs, tries)
     if code_sha256() != code:
         raise ValueError("the code changed while it was tried: the results count for nothing")
-    facts = Facts(seed, (time.monotonic() - started) / 60, labs.has_disk, n_planned)
+    facts = Facts(seed, (time.monotonic() - started) / 60, labs.has_disk, n_planned, share)
     path = table or (None if only or short or stage or fault else REPORT)
     text = render_report(verdicts, facts)
     if path is not None:

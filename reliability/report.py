@@ -58,6 +58,7 @@ class Facts:
     minutes: float
     has_disk: bool
     n_planned: int  # tries of a run that leaves none out
+    share: float
 
 
 def code_sha256() -> str:
@@ -80,7 +81,7 @@ def render_report(verdicts: list[tuple[Try, Verdict]], facts: Facts) -> str:
     no_disk = "" if facts.has_disk else " No disk was filled: mounting was not allowed."
     outcomes = Counter(verdict.outcome for _, verdict in verdicts)
     said = ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in OUTCOMES)
-    drawn = "" if len(verdicts) == facts.n_planned else ", drawn at random"
+    drawn = "" if len(verdicts) == facts.n_planned else f", drawn by `--share {facts.share}`"
     parts = [
         INTRODUCTION,
         f"{today}, commit {describe_commit()}, {machine}, seed {facts.seed}, "
