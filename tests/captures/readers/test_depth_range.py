@@ -9,7 +9,7 @@ from gsn.captures.readers.depth_range import DepthRange
     [(0.0, 1.0), (2.0, 1.0), (1.0, float("inf")), (float("nan"), 1.0), (1e-12, 1.0), (1.0, 1e10)],
 )
 def test_depths_that_no_scene_has_are_refused(near, far):
-    with pytest.raises(CaptureError, match="expected 0 < near < far, and far at most 1e.09 times"):
+    with pytest.raises(CaptureError, match=r"expected 0 < near < far, .* 1e\+09 times"):
         DepthRange(near, far)
 
 
