@@ -175,7 +175,8 @@ class _Loader(yaml.SafeLoader):
             problem = f"a number of {len(node.value)} characters"
             raise ComposerError(None, None, problem, node.start_mark)
         if node.tag != TEXT and SURPRISING.fullmatch(node.value):
-            problem = f"{shown(node.value)} would be read to the base of 8 or 60: write it plainly"
+            problem = f"{shown(node.value)} would be read to the base of 8 or 60: "
+            problem += "write it plainly, or a text in quotes"
             raise ComposerError(None, None, problem, node.start_mark)
         return node
 

@@ -28,7 +28,7 @@ READ_CONFIG = ReadConfig(
     factor=None, long_side_px=64, near_scale=0.9, far_scale=1.6, outlier_percent=0.0
 )
 DOCUMENTED = (CaptureError, PromptError, ParamsError)
-PARAMS = b"scenes: &s {train: [fern, 'room 1'], test: [horns]}\nother: {<<: *s, a: 1.5e-3}\n"
+PARAMS = b"scenes: &s {train: [fern, 'room 1'], test: [horns]}\nprepare: {<<: *s, a: 1.5e-3}\n"
 PROMPT = (
     b"version: 1\nobject: cup\nview: a\nimage_size_px: [64, 48]\n"
     b"positive: {lines: [[[1, 2], [3, 4.5]]], line_width_px: 3, points: [[5, 6]]}\n"

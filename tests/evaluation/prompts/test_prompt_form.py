@@ -96,7 +96,7 @@ def test_what_is_no_mapping_of_keys_is_refused(read, text, message):
         (PIXELS, "expected 'positive' or 'reference', or 'text' instead, got neither"),
         (PIXELS + "negative: {points: [[1, 2]]}", "expected 'positive' or 'reference'"),
         (PIXELS + "mask: a.png", r"unknown key 'mask' \(known: version, object, view, image"),
-        (PIXELS.replace("'007'", "007"), "'view': .*valid string, got 7: put it in quotes"),
+        (PIXELS.replace("'007'", "7"), "'view': .*valid string, got 7: put it in quotes"),
         (PIXELS.replace("504", "504.0"), r"'image_size_px.0': .*valid integer, got 504\.0"),
         (PIXELS.replace("504", "0"), "'image_size_px.0': .*greater than or equal to 1, got 0"),
         (PIXELS.replace("504, ", ""), "'image_size_px.1' is missing"),
