@@ -25,11 +25,8 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     else:
         folder = path if path.suffix == PARTIAL else path.rename(_aside(path))
-        try:
+        with naming_below(folder):
             shutil.rmtree(folder)
-        except OSError as error:  # it names the last part of a path only
-            error.filename = f"{folder}/.../{error.filename}"
-            raise
 
 
 def _aside(path: Path) -> Path:
@@ -47,6 +44,16 @@ def naming(path: Path) -> Iterator[None]:
             raise OSError(f"{path}: {error}; is the disk full?") from error
         if error.errno is not None and error.filename is None:
             error.filename = str(path)
+        raise
+
+
+@contextmanager
+def naming_below(folder: Path) -> Iterator[None]:
+    """Let an error of shutil say where a file is: it names the last part of its path only."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = f"{folder}/.../{error.filename}"
         raise
 
 

@@ -8,10 +8,21 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 ByteArray = npt.NDArray[np.uint8]
+FEWEST_VIEWS = 3  # a target and two source views
 
 
 class CaptureError(ValueError):
     """A capture cannot be used; the message says which file, what was found, what to do."""
+
+
+def check_view_count(place: Path, n_views: int) -> None:
+    """Refuse a capture with too few views.
+
+    Raises:
+        CaptureError: There are fewer than `FEWEST_VIEWS`.
+    """
+    if n_views < FEWEST_VIEWS:
+        raise CaptureError(f"{place}: {n_views} views, expected at least {FEWEST_VIEWS}")
 
 
 @dataclass(frozen=True)

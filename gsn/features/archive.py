@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from gsn.atomic import remove
+from gsn.atomic import naming_below, remove
 from gsn.features.store import StoreError, StoreHeader
 from gsn.fingerprint import sha256_of_settings
 
@@ -54,11 +54,8 @@ class Archive:
         """Move a file or folder to its place here, instead of what is kept there."""
         kept.parent.mkdir(parents=True, exist_ok=True)
         remove(kept)
-        try:
+        with naming_below(source):
             shutil.move(source, kept)  # across file systems too
-        except OSError as error:  # it names the last part of a path only
-            error.filename = f"{source}/.../{error.filename}"
-            raise
 
     def forget(self, made_by: Mapping[str, object], name: str) -> None:
         """Delete what is kept under this name and maker: the output holds it again."""

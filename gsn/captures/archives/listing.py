@@ -16,10 +16,9 @@ import numpy as np
 from gsn.captures.archives.catalogue import SceneSet, sets_of
 from gsn.captures.archives.zip_file import ArchiveError, CheckedZip
 from gsn.captures.images import IMAGE_SUFFIXES
-from gsn.captures.readers.llff import LAYOUT
+from gsn.captures.readers.llff import LAYOUT, POSES_FILE
 from gsn.scene_names import check_scene_name
 
-POSES = "poses_bounds.npy"
 HEAD_BYTES = 4096  # of a .npy file; its header is within
 LISTS = ("sparse/0/images.bin", "view_imgs.txt")  # name the photographs that have a camera
 
@@ -47,7 +46,7 @@ def list_scenes(archive: str, packed: CheckedZip) -> Listing:
     Raises:
         ArchiveError: A set has no scene, lacks one that is known by name, or has two of one name.
     """
-    folders = sorted(name.parent for name in packed.entries if name.name == POSES)
+    folders = sorted(name.parent for name in packed.entries if name.name == POSES_FILE)
     files: dict[PurePosixPath, list[PurePosixPath]] = {folder: [] for folder in folders}
     for name in packed.entries:
         for parent in name.parents:
@@ -88,7 +87,7 @@ def _fault(
     except ValueError as error:
         return str(error)
     try:
-        n_rows = _count_rows(packed.read_head(folder / POSES, HEAD_BYTES))
+        n_rows = _count_rows(packed.read_head(folder / POSES_FILE, HEAD_BYTES))
     # What numpy has been seen to raise for headers of random text.
     except (
         ValueError,
@@ -98,7 +97,7 @@ def _fault(
         TokenError,
         RecursionError,
     ) as error:
-        return f"{POSES} cannot be read ({error})"
+        return f"{POSES_FILE} cannot be read ({error})"
     if any(str(name) in LISTS for name in files):
         return ""  # the reader pairs rows and photographs by it
     counts = Counter(
@@ -109,7 +108,7 @@ def _fault(
     if n_rows in counts.values():
         return ""
     found = ", ".join(f"{count} in {name}" for name, count in sorted(counts.items()))
-    return f"{n_rows} rows in {POSES}, photographs: {found or 'none'}"
+    return f"{n_rows} rows in {POSES_FILE}, photographs: {found or 'none'}"
 
 
 def _is_photograph(name: PurePosixPath) -> bool:
@@ -146,6 +145,6 @@ def _check_complete(
             faults = "".join(f"; {folder}: {reason}" for folder, reason in left_out.items())
             raise ArchiveError(
                 f"{packed.path}: lacks {', '.join(missing) or f'scenes of {name!r}'}, expected "
-                f"folders {scene_set.folder}/<scene>/ with {POSES}; it holds: {', '.join(top)}"
+                f"folders {scene_set.folder}/<scene>/ with {POSES_FILE}; it holds: {', '.join(top)}"
                 f"{faults}: this is another archive, get the right one"
             )

@@ -32,6 +32,10 @@ class DepthRange:
                 "solve them again"
             )
 
+    def in_scene(self, scale: float) -> tuple[float, float]:
+        """Return near and far with their margins, after so many scene units per world unit."""
+        return self.near * scale * self.near_scale, self.far * scale * self.far_scale
+
 
 def depth_bounds(
     bounds: FloatArray,  # (V, 2)

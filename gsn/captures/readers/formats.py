@@ -9,7 +9,7 @@ from gsn.captures.capture import Capture, CaptureError
 from gsn.captures.origin import files_below
 from gsn.captures.read_config import ReadConfig
 from gsn.captures.readers.colmap import find_model, photograph_names, read_colmap, read_model
-from gsn.captures.readers.llff import files_in_layout, read_llff
+from gsn.captures.readers.llff import POSES_FILE, files_in_layout, read_llff
 from gsn.captures.readers.photo_files import all_copies
 from gsn.captures.readers.transforms import (
     ONE_FILE,
@@ -20,7 +20,6 @@ from gsn.captures.readers.transforms import (
 from gsn.captures.readers.transforms_form import load_transforms
 
 Format = Literal["llff", "transforms", "nerf_synthetic", "colmap"]
-LLFF_FILE = "poses_bounds.npy"
 LABELS = ("masks", "depth", "prompts")  # beside the photographs, in every format
 MODEL_FILE = r"(cameras|images|points3D)\.(bin|txt)"
 
@@ -34,7 +33,7 @@ READERS: dict[Format, Callable[[Path, ReadConfig], Capture]] = {
 
 def find_format(folder: Path) -> Format | None:
     """Return the format; where the cameras are there in several, the first of `READERS`."""
-    if (folder / LLFF_FILE).is_file():
+    if (folder / POSES_FILE).is_file():
         return "llff"
     transforms = find_transforms(folder)
     if transforms is not None:
@@ -53,7 +52,7 @@ def detect_format(folder: Path) -> Format:
         there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else None
         raise CaptureError(
             f"{folder}: {'no such folder' if there is None else f'found {there[:8]}'}, expected "
-            f"the cameras of a capture: {LLFF_FILE} (LLFF), {ONE_FILE} (nerfstudio, instant-ngp), "
+            f"the cameras of a capture: {POSES_FILE} (LLFF), {ONE_FILE} (nerfstudio, instant-ngp), "
             f"{SYNTHETIC_FILE} (NeRF-synthetic) or sparse/0 (COLMAP)"
         )
     return found

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gsn.captures.capture import Capture, CaptureError, FloatArray
+from gsn.captures.capture import Capture, CaptureError, FloatArray, check_view_count
 from gsn.captures.images import (
     Size,
     list_image_files,
@@ -25,7 +25,7 @@ from gsn.captures.readers.depth_range import DepthRange, depth_bounds, place_in_
 from gsn.captures.readers.listed_names import read_listed_stems
 from gsn.captures.readers.poses import LlffPoses, opengl_cam_to_world, read_poses_bounds
 
-FEWEST_VIEWS = 3  # a target and two source views
+POSES_FILE = "poses_bounds.npy"
 LAYOUT = r"images(_\d+)?|masks|depth|prompts|sparse|poses_bounds\.npy|view_imgs\.txt"
 
 
@@ -37,7 +37,7 @@ def read_llff(folder: Path, cfg: ReadConfig) -> Capture:
     """
     if not folder.is_dir():
         raise CaptureError(f"{folder}: no such folder, expected a capture in LLFF layout")
-    poses = read_poses_bounds(folder / "poses_bounds.npy")
+    poses = read_poses_bounds(folder / POSES_FILE)
     files = files_of_rows(folder, pick_image_folder(folder, cfg), len(poses.axes))
     names = tuple(path.stem for path in files)
     photographs = read_photographs(files, cfg)
@@ -46,6 +46,7 @@ def read_llff(folder: Path, cfg: ReadConfig) -> Capture:
     bounds = depth_bounds(poses.bounds, cfg.outlier_percent)
     depth = DepthRange(*bounds, cfg.near_scale, cfg.far_scale)
     cam_to_world, scale = place_in_scene(opengl_cam_to_world(poses), depth)
+    near, far = depth.in_scene(scale)
     return Capture(
         name=folder.name,
         view_names=names,
@@ -53,8 +54,8 @@ def read_llff(folder: Path, cfg: ReadConfig) -> Capture:
         images=photographs.images,
         intrinsics=intrinsics_at(poses, size),
         cam_to_world=cam_to_world,
-        near=depth.near * scale * depth.near_scale,
-        far=depth.far * scale * depth.far_scale,
+        near=near,
+        far=far,
         masks=read_masks(folder / "masks", names, size),
         depth=read_depth(folder / "depth", names, size, scale),
         source=folder,
@@ -90,8 +91,7 @@ def files_of_rows(scene: Path, image_folder: Path, n_rows: int) -> list[Path]:
             f"{image_folder}: {found}, expected {n_rows} for the rows of poses_bounds.npy: remove "
             "photographs without a camera, or name those with one in view_imgs.txt"
         )
-    if n_rows < FEWEST_VIEWS:
-        raise CaptureError(f"{scene}: {n_rows} views, expected at least {FEWEST_VIEWS}")
+    check_view_count(scene, n_rows)
     return files
 
 
@@ -110,7 +110,7 @@ def _check_aspects(folder: Path, poses: LlffPoses, stored: Size) -> None:
         if not same_aspect(stored, (height, width)):
             turned = same_aspect((stored[1], stored[0]), (height, width))
             raise CaptureError(
-                f"{folder / 'poses_bounds.npy'}: row {row} is of a photograph of {width:g}×"
+                f"{folder / POSES_FILE}: row {row} is of a photograph of {width:g}×"
                 f"{height:g} pixels, the stored ones have {stored[1]}×{stored[0]}, expected the "
                 f"same aspect: the photographs are {'turned' if turned else 'cropped'}, or the "
                 "cameras are of other photographs"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gsn.captures.capture import ByteArray, Capture, CaptureError, FloatArray
+from gsn.captures.capture import ByteArray, Capture, CaptureError, FloatArray, check_view_count
 from gsn.captures.images import Size, read_photographs, same_aspect
 from gsn.captures.masks import Pixels, read_depth, read_masks
 from gsn.captures.read_config import ReadConfig
@@ -15,7 +15,6 @@ from gsn.captures.readers.poses import opencv_from_opengl
 from gsn.captures.readers.undistort import Lens, common_size, pinhole_of, rectify
 from gsn.captures.user_files import read_bytes
 
-FEWEST_VIEWS = 3  # a target and two source views
 ROUNDED_PX = 1.5  # by which photographs of one scale may differ in size
 Decode = Callable[[Path, bytes], ByteArray]  # a file and its bytes → (h, w, 3) RGB
 
@@ -60,8 +59,7 @@ def build_capture(
     Raises:
         CaptureError: Views are too few, or something is damaged or does not fit together.
     """
-    if len(views) < FEWEST_VIEWS:
-        raise CaptureError(f"{folder}: {len(views)} views, expected at least {FEWEST_VIEWS}")
+    check_view_count(folder, len(views))
     rectifier = _rectifier(folder, views, decode)
     files = [view.file for view in views]
     photographs = read_photographs(files, cfg, rectifier.photograph, image_folder)
@@ -74,6 +72,7 @@ def build_capture(
     depth = find_range(posed)
     # The axes of OpenCV and OpenGL differ by the same signs both ways.
     cam_to_world, scale = place_in_scene(opencv_from_opengl(posed.cam_to_world), depth)
+    near, far = depth.in_scene(scale)
     names = tuple(view.name for view in views)
     return Capture(
         name=folder.name,
@@ -82,8 +81,8 @@ def build_capture(
         images=posed.images,
         intrinsics=posed.intrinsics,
         cam_to_world=cam_to_world,
-        near=depth.near * scale * depth.near_scale,
-        far=depth.far * scale * depth.far_scale,
+        near=near,
+        far=far,
         masks=read_masks(folder / "masks", names, size, rectifier.labels),
         depth=read_depth(folder / "depth", names, size, scale, rectifier.labels),
         source=folder,
