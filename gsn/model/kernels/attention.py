@@ -18,6 +18,7 @@ from gsn.model.kernels.common import (
     MASKED,
     UNIT,
     dot_precision,
+    keep,
     kernel_dtype,
     load_cells,
     padded,
@@ -46,17 +47,8 @@ def _usable(used_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor, there: tl.te
 def _dropout(
     seed: tl.tensor, tile: tl.tensor, rows: tl.tensor, B: tl.constexpr, P: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
-    """Return what dropout multiplies a tile of weights by.
-
-    `keep` mixes for every cell: 12 instructions a weight beside 15 of all the rest of the forward
-    pass. Here a query draws two numbers, which make those of its B weights in half as many.
-    """
-    x = ((tile * B + rows).to(tl.uint32) ^ seed) * 0x9E3779B1
-    x = (x ^ (x >> 15)) * 0x85EBCA77
-    odd = ((x ^ (x >> 13)) * 0xC2B2AE35) | 1
-    key = rows.to(tl.uint32) * 0x9E3779B1
-    kept = (x[:, None] ^ key[None, :]) * odd[:, None] >= P
-    return tl.where(kept, 1.0 / (1.0 - P * UNIT), 0.0)
+    """Return what dropout multiplies a tile of weights by."""
+    return tl.where(keep(seed, tile * B, rows, rows, P), 1.0 / (1.0 - P * UNIT), 0.0)
 
 
 @triton.jit
@@ -75,7 +67,7 @@ def _attend_forward(
     column = tl.arange(0, BW)
     query = load_cells(x_ptr, ray + query_first, rows, asks, column, 3 * H * W, W)
     if P > 0:
-        seed = tl.load(seed_ptr).to(tl.uint32)
+        seed = tl.load(seed_ptr)
     highest = tl.full([B], LOW, tl.float32)
     total = tl.zeros([B], tl.float32)
     merged = tl.zeros([B, BW], tl.float32)
@@ -159,7 +151,7 @@ def _attend_backward(
     queries: tl.tuple = ()
     dqueries: tl.tuple = ()
     if P > 0:
-        seed = tl.load(seed_ptr).to(tl.uint32)
+        seed = tl.load(seed_ptr)
     for q in tl.static_range(tiles):
         queries += (_load_queries(x_ptr, y_ptr, lse_ptr, dy_ptr, ray, q, column, H, W, S, B),)
         dqueries += (tl.zeros([B, BW], tl.float32),)

@@ -1,5 +1,6 @@
 """Fast twins of the view block and the ray block, with the weights of the readable ones."""
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gsn.model.kernels.attention import attend
-from gsn.model.kernels.common import Seeds, padded
-from gsn.model.kernels.linear import linear
+from gsn.model.kernels.common import Seeds
+from gsn.model.kernels.linear import linear, linear_beside
 from gsn.model.kernels.merge import MergeWeights, merge
 from gsn.model.kernels.mlp import mlp
 from gsn.model.kernels.tail import tail
@@ -37,10 +38,10 @@ def view_block(
 ) -> tuple[Tensor, Tensor]:  # (N, C), (V, N, F)
     """Update the token of every sample; return the observations too, to be used from here on."""
     weights, of_query = _merged_weights(block, seen.tokens.shape[-1])
-    query = linear(token, of_query, norm=block.attention_norm)
-    place = linear(seen.ray_difference, *_with_one(cast(nn.Linear, block.position[0])))
+    query, token = linear_beside(token, of_query, block.attention_norm)
     merged, tokens = merge(
-        *(seen.tokens, seen.teacher, place, seen.colour, seen.unseen, query, weights),
+        *(seen.tokens, seen.teacher, seen.ray_difference, seen.colour, seen.unseen),
+        *(query, weights),
         *(seeds.dropout, seeds.next()),
     )
     return _add_to(block, token, merged, seeds), tokens
@@ -56,7 +57,7 @@ def ray_block(
     """Update the token of every sample from the others of its ray."""
     layers = (block.query, block.key, block.value)
     weight = torch.cat([layer.weight for layer in layers])
-    projected = linear(token, weight, norm=block.attention_norm)
+    projected, token = linear_beside(token, weight, block.attention_norm)
     merged = attend(projected, used, block.n_heads, n_samples, seeds.dropout, seeds.next())
     return _add_to(block, token, merged, seeds)
 
@@ -80,14 +81,6 @@ def _add_to(block: AttentionBlock, token: Tensor, merged: Tensor, seeds: Seeds) 
     )
 
 
-def _with_one(layer: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of a layer with one more output, which is 1, and some that are 0."""
-    more = padded(layer.out_features + 1) - layer.out_features
-    weight = functional.pad(layer.weight, (0, 0, 0, more))
-    one = functional.pad(torch.ones_like(layer.bias[:1]), (0, more - 1))
-    return weight, torch.cat([layer.bias, one])
-
-
 def _merged_weights(block: ViewTransformer, width: int) -> tuple[MergeWeights, Tensor]:
     """Return the products that `merge` wants, and the layer that makes its query, (E, C).
 
@@ -97,20 +90,21 @@ def _merged_weights(block: ViewTransformer, width: int) -> tuple[MergeWeights, T
     softmax does not see. So is its gradient, which is zero.
     """
     score, last_score = (cast(nn.Linear, block.score[i]) for i in (0, 2))
-    out = cast(nn.Linear, block.position[2])
-    more = padded(out.in_features + 1) - out.in_features - 1
-    of_place = functional.pad(torch.cat([out.weight, out.bias[:, None]], dim=1), (0, more))
-    only_bias = functional.pad(score.bias[:, None], (out.in_features, more))
+    place, out = (cast(nn.Linear, block.position[i]) for i in (0, 2))
+    one = functional.pad(torch.ones_like(place.bias[:1]), (place.in_features, 0))[None]
+    of_place = torch.cat([out.weight, out.bias[:, None]], dim=1)
+    only_bias = functional.pad(score.bias[:, None], (out.in_features, 0))
     value = block.value.weight @ block.key.weight
     of_key = score.weight @ block.key.weight
     teacher = value.shape[1] > width
     weights = MergeWeights(
+        position=torch.cat([torch.cat([place.weight, place.bias[:, None]], dim=1), one]),
         value=value[:, :width],
         score=of_key[:, :width],
         teacher_value=value[:, width:] if teacher else None,
         teacher_score=of_key[:, width:] if teacher else None,
         place_value=of_place,
         place_score=score.weight @ of_place + only_bias,
-        weight=last_score.weight,
+        weight=last_score.weight * math.log2(math.e),
     )
     return weights, score.weight @ block.query.weight

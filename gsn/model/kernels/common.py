@@ -5,7 +5,7 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
+from torch import Tensor, nn
 
 MASKED = -1e30  # of a score that must not count; finite, so that differences of two are
 UNIT = tl.constexpr(2.0**-32)  # of the probability that kernels take, see `threshold`
@@ -74,35 +74,35 @@ def within(first: tl.tensor, second: tl.tensor, N: tl.constexpr, M: tl.constexpr
 
 @triton.jit
 def keep(
-    seed_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor, columns: tl.tensor,
-    stride: tl.constexpr, P: tl.constexpr,
+    seed: tl.tensor, first: tl.tensor, rows: tl.tensor, columns: tl.tensor, P: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
     """Draw which cells of a tile dropout keeps: a function of the seed and the place of the cell.
 
-    Two rounds of multiply and shift in place of Philox: 63 million draws a view block would cost
-    more than its matrix products.
+    A row draws two numbers, which make those of its cells in three instructions. Philox, or mixing
+    for every cell, would cost more than the matrix products: there are 63 million cells in a view
+    block.
 
     Args:
-        seed_ptr: 32 random bits.
+        seed: 32 random bits.
         first: First row of the tile, see `rows_of`.
         rows: Rows from there.
         columns: Columns.
-        stride: Columns of the matrix.
         P: Probability of dropping, in 1 / 2³², see `threshold`.
     """
-    x = (rows[:, None] * stride + columns[None, :]).to(tl.uint32)
-    x = ((x + (first * stride).to(tl.uint32)) ^ tl.load(seed_ptr).to(tl.uint32)) * 0x9E3779B1
+    x = ((first + rows).to(tl.uint32) ^ seed.to(tl.uint32)) * 0x9E3779B1
     x = (x ^ (x >> 15)) * 0x85EBCA77
-    return x >= P
+    odd = ((x ^ (x >> 13)) * 0xC2B2AE35) | 1
+    of_column = columns.to(tl.uint32) * 0x9E3779B1
+    return (x[:, None] ^ of_column[None, :]) * odd[:, None] >= P
 
 
 @triton.jit
 def drop(
     values: tl.tensor, seed_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor, columns: tl.tensor,
-    stride: tl.constexpr, P: tl.constexpr,
+    P: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
     """Drop cells of a tile and enlarge the others, as `torch.nn.Dropout` does."""
-    kept = keep(seed_ptr, first, rows, columns, stride, P)
+    kept = keep(tl.load(seed_ptr), first, rows, columns, P)
     return tl.where(kept, values * (1.0 / (1.0 - P * UNIT)), 0.0)
 
 
@@ -125,33 +125,20 @@ def normalise_backward(
 
 
 @triton.jit
-def layer_norm(
-    x: tl.tensor, gamma_ptr: tl.tensor, beta_ptr: tl.tensor, columns: tl.tensor, C: tl.constexpr,
-    EPS: tl.constexpr,
-) -> tl.tensor:  # fmt: skip
-    """Return the layer norm of every row; before its scale and shift; 1 / deviation of a row."""
-    unit, rstd = normalise(x, columns, C, EPS)
-    gamma = tl.load(gamma_ptr + columns, mask=columns < C, other=0.0)
-    beta = tl.load(beta_ptr + columns, mask=columns < C, other=0.0)
-    return unit * gamma[None, :] + beta[None, :], unit, rstd
-
-
-@triton.jit
 def load_normed(
-    x_ptr: tl.tensor, gamma_ptr: tl.tensor, beta_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor,
-    there: tl.tensor, columns: tl.tensor, stride: tl.tensor, C: tl.constexpr, NORM: tl.constexpr,
-    EPS: tl.constexpr,
+    x_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor, there: tl.tensor, columns: tl.tensor,
+    stride: tl.tensor, C: tl.constexpr, NORM: tl.constexpr, EPS: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
-    """Load a tile and normalise its rows, if NORM.
+    """Load a tile and normalise its rows, if NORM, without scale and shift: see `behind_norm`.
 
     Returns:
-        The tile; the same with the layer norm; before its scale and shift; 1 / deviation of a row.
+        The tile; the same, normalised; 1 / deviation of a row.
     """
     x = load_cells(x_ptr, first, rows, there, columns, stride, C).to(tl.float32)
-    unit, rstd, normed = x, tl.zeros_like(tl.sum(x, axis=1)), x
+    unit, rstd = x, tl.zeros_like(tl.sum(x, axis=1))
     if NORM:
-        normed, unit, rstd = layer_norm(x, gamma_ptr, beta_ptr, columns, C, EPS)
-    return x, normed, unit, rstd
+        unit, rstd = normalise(x, columns, C, EPS)
+    return x, unit, rstd
 
 
 def padded(size: int, smallest: int = 16) -> int:
@@ -194,6 +181,21 @@ def ahead(stages: int) -> int:
 def threshold(dropout: float) -> int:
     """Return the probability of dropping as kernels take it."""
     return round(dropout * 2**32)
+
+
+def behind_norm(
+    norm: nn.LayerNorm | None,
+    weight: Tensor,  # (CO, CI)
+    bias: Tensor | None,  # (CO,)
+) -> tuple[Tensor, Tensor | None]:  # (CO, CI), (CO,)
+    """Return a linear layer with the scale and shift of the norm before it taken into it.
+
+    So kernels normalise and no more, and have no gradients of scale and shift to sum.
+    """
+    if norm is None:
+        return weight, bias
+    shift = weight @ norm.bias
+    return weight * norm.weight, shift if bias is None else bias + shift
 
 
 def n_programs(tiles: int, device: torch.device, blocks: int = 1, per_processor: int = 2) -> int:

@@ -32,35 +32,35 @@ class MergeWeights:
     """Products of the weights of a view block; E is the width of its inner layers, C / 8.
 
     The hidden layer of the position has one more channel, which is 1: biases are weights of it.
-    Others, which are 0, make it a power of two, K, so that rows are loaded in few pieces.
     """
 
+    position: Tensor  # (K, 5), from a ray difference and a 1 to the hidden layer of the position
     value: Tensor  # (C, F), from an observation
     score: Tensor  # (E, F), from an observation to the hidden layer of the score
     teacher_value: Tensor | None  # (C, D), from a teacher feature
     teacher_score: Tensor | None  # (E, D)
     place_value: Tensor  # (C, K), from the hidden layer of the position to the value
     place_score: Tensor  # (E, K), from there to the hidden layer of the score
-    weight: Tensor  # (C, E), from the hidden layer of the score to the logarithm of the weights
+    weight: Tensor  # (C, E), from the hidden layer of the score to log2 of the weights
 
 
 class _Merge(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, observations: Tensor, teacher: Tensor | None, place: Tensor, colour: Tensor,
+        ctx: Any, observations: Tensor, teacher: Tensor | None, difference: Tensor, colour: Tensor,
         unseen: Tensor, query: Tensor, dropout: float, seed: Tensor | None, save: bool,
         *weights: Tensor | None,
     ) -> Any:  # fmt: skip
         n_views, n_rows, width = observations.shape
-        query, place = query.contiguous(), place.contiguous()
+        query = query.contiguous()
         weights = tuple(None if weight is None else weight.contiguous() for weight in weights)
         channels = 0 if teacher is None else teacher.shape[-1]
         merged = observations.new_empty(n_rows, width + channels)
         lse = torch.empty(n_rows if save else 1, width + channels, device=merged.device)
-        sizes = _sizes(query.shape[-1], width, channels, place.shape[-1], dropout, merged.dtype)
+        sizes = _sizes(query.shape[-1], width, channels, weights[0].shape, dropout, merged.dtype)
         launch = _launch(merged.dtype, min(64, padded(width + channels)), stages=3)
         blocks = triton.cdiv(width + channels, launch["BN"])
-        given = (observations, teacher, place, colour, query, *weights, merged, lse, unseen)
+        given = (observations, teacher, difference, colour, query, *weights, merged, lse, unseen)
         merge_forward[(triton.cdiv(n_rows, launch["B"]), blocks)](
             *(*given, seed, n_rows, n_views), **sizes, **launch, SAVE=save, LOW=MASKED
         )
@@ -73,42 +73,50 @@ class _Merge(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor | None, later: Tensor | None) -> Any:
         *given, seed = ctx.saved_tensors
         if dy is None:
-            return later, *([None] * 15)
-        observations, teacher, place, _, query, *weights, _, _, _ = given
+            return later, *([None] * 16)
+        observations, teacher, difference, _, query, *weights, _, _, _ = given
         n_views, n_rows, _ = observations.shape
-        width, inner_width = dy.shape[-1], query.shape[-1]
-        dh, dplace, dquery = (torch.empty_like(x) for x in (observations, place, query))
-        inner, dinner = query.new_empty(2, n_views, n_rows, inner_width)
-        dvalue, dscore = query.new_empty(2, n_views, n_rows, width)
+        width, position = dy.shape[-1], weights[0]
+        dh, dquery = torch.empty_like(observations), torch.empty_like(query)
+        dinner = query.new_empty(n_views, n_rows, query.shape[-1])
+        dplace = query.new_empty(n_views, n_rows, ctx.sizes["BK"])
+        dvalue = query.new_empty(n_views, n_rows, width)
         later = None if later is None else later.contiguous()
+        *of_most, dweight = of_weights = zeros_like(*weights)
         block = padded(width)
         launch = _launch(dh.dtype, min(32, block), stages=2)
-        merge_backward_input[(triton.cdiv(n_rows, launch["B"]),)](
-            *(*given, dy.contiguous(), later, dh, dplace, dquery, inner, dinner, dvalue, dscore),
+        tiles = triton.cdiv(n_rows, launch["B"])
+        merge_backward_input[(n_programs(tiles, dy.device),)](
+            *(*given, dy.contiguous(), later, dh, dquery, dinner, dplace, dvalue, dweight),
             *(seed, n_rows, n_views),
             **ctx.sizes,
             **launch,
             BC=block,
             LATER=later is not None,
         )
-        of_weights = zeros_like(*weights)
         launch = _launch(dh.dtype, min(64, block), stages=2)
-        blocks, tiles = triton.cdiv(width, launch["BN"]), triton.cdiv(dvalue[..., 0].numel(), 64)
+        blocks, tiles = triton.cdiv(width, launch["BN"]), triton.cdiv(n_views * n_rows, launch["B"])
         sizes = {name: size for name, size in ctx.sizes.items() if name != "P"}
         merge_backward_weight[(n_programs(tiles, dy.device, blocks), blocks)](
-            *(observations, teacher, place, inner, dinner, dvalue, dscore, *of_weights),
+            *(observations, teacher, difference, position, dinner, dplace, dvalue, *of_most),
             n_views * n_rows,
             **sizes,
             **launch,
         )
-        return dh, None, dplace, None, None, dquery, None, None, None, *of_weights
+        return dh, None, None, None, None, dquery, None, None, None, *of_weights
 
 
 def _sizes(
-    inner: int, width: int, channels: int, place: int, dropout: float, dtype: torch.dtype
+    inner: int,
+    width: int,
+    channels: int,
+    position: torch.Size,
+    dropout: float,
+    dtype: torch.dtype,
 ) -> dict[str, Any]:
-    sizes: dict[str, Any] = {"E": inner, "F": width, "D": channels, "K": place}
-    sizes |= {f"B{name}": padded(size) for name, size in sizes.items()}
+    sizes: dict[str, Any] = {"E": inner, "F": width, "D": channels}
+    sizes |= {"K": position[0], "R": position[1] - 1}
+    sizes |= {"BR": padded(position[1])} | {f"B{name}": padded(sizes[name]) for name in "EFDK"}
     sizes |= {"C": width + channels, "P": threshold(dropout)}
     return sizes | {"DT": kernel_dtype(dtype), "IP": dot_precision(dtype)}
 
@@ -123,7 +131,7 @@ def _launch(dtype: torch.dtype, channels: int, stages: int) -> dict[str, int]:
 def merge(
     observations: Tensor,  # (V, N, F)
     teacher: Tensor | None,  # (V, N, D), without gradient; C = F + D
-    place: Tensor,  # (V, N, K), hidden layer of the position, before its ReLU
+    ray_difference: Tensor,  # (V, N, 4), without gradient
     colour: Tensor,  # (V, N, 4), the last one tells whether the view sees the sample
     unseen: Tensor,  # (N,), 1 where no view does, else 0
     query: Tensor,  # (N, E), in the hidden layer of the score
@@ -133,7 +141,7 @@ def merge(
 ) -> tuple[Tensor, Tensor]:  # (N, C), (V, N, F)
     """Return what attention makes of the views, and the observations, to be used from here on."""
     merged, passed = _Merge.apply(
-        *(observations, teacher, place, colour, unseen, query, dropout, seed),
+        *(observations, teacher, ray_difference, colour, unseen, query, dropout, seed),
         torch.is_grad_enabled(),
         *(getattr(weights, name) for name in weights.__dataclass_fields__),
     )  # type: ignore[no-untyped-call]

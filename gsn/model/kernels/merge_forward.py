@@ -1,6 +1,7 @@
 """The attention of a view block, forward: see `gsn.model.kernels.merge`.
 
-The softmax over the views runs while they are read (Milakov and Gimelshein, arXiv 1805.02867).
+The softmax over the views runs while they are read (Milakov and Gimelshein, arXiv 1805.02867), in
+powers of 2, which is what a GPU computes.
 """
 
 import triton
@@ -11,18 +12,35 @@ from gsn.model.kernels.common import UNIT, keep, load_cells, rows_of, sees, stor
 
 @triton.jit
 def load_view(
-    h_ptr: tl.tensor, t_ptr: tl.tensor, place_ptr: tl.tensor, colour_ptr: tl.tensor, at: tl.tensor,
-    rows: tl.tensor, there: tl.tensor, f: tl.tensor, d: tl.tensor, k: tl.tensor, F: tl.constexpr,
-    D: tl.constexpr, K: tl.constexpr, DT: tl.constexpr,
+    h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, colour_ptr: tl.tensor,
+    at: tl.tensor, rows: tl.tensor, there: tl.tensor, f: tl.tensor, d: tl.tensor, r: tl.tensor,
+    F: tl.constexpr, D: tl.constexpr, R: tl.constexpr, DT: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
-    """Return observation, teacher feature, position, and whether the view sees the sample."""
+    """Return observation, teacher feature, ray difference, and whether the view sees the sample."""
     h = load_cells(h_ptr, at, rows, there, f, F, F)
     t = h
     if D > 0:
         t = load_cells(t_ptr, at, rows, there, d, D, D)
-    place = load_cells(place_ptr, at, rows, there, k, K, K)
-    seen = sees(colour_ptr, at, rows, there)
-    return h, t, tl.maximum(place, 0.0).to(DT), seen
+    difference = load_difference(difference_ptr, at, rows, there, r, R, DT)
+    return h, t, difference, sees(colour_ptr, at, rows, there)
+
+
+@triton.jit
+def load_difference(
+    difference_ptr: tl.tensor, at: tl.tensor, rows: tl.tensor, there: tl.tensor, r: tl.tensor,
+    R: tl.constexpr, DT: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Return ray differences with a 1 behind each, which a bias is the weight of."""
+    difference = load_cells(difference_ptr, at, rows, there, r, R, R)
+    return tl.where(r[None, :] == R, 1.0, difference).to(DT)
+
+
+@triton.jit
+def place_of(
+    difference: tl.tensor, position: tl.tensor, DT: tl.constexpr, IP: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Return the hidden layer of the position of a view."""
+    return tl.maximum(tl.dot(difference, tl.trans(position), input_precision=IP), 0.0).to(DT)
 
 
 @triton.jit
@@ -53,29 +71,33 @@ def from_view(
 
 @triton.jit
 def hidden_of(
-    h: tl.tensor, t: tl.tensor, place: tl.tensor, query: tl.tensor, score_h: tl.tensor,
-    score_t: tl.tensor, score_place: tl.tensor, D: tl.constexpr, DT: tl.constexpr, IP: tl.constexpr,
+    h: tl.tensor, t: tl.tensor, place: tl.tensor, seen: tl.tensor, query: tl.tensor,
+    score_h: tl.tensor, score_t: tl.tensor, score_place: tl.tensor, D: tl.constexpr,
+    DT: tl.constexpr, IP: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
-    """Return the hidden layer of the score of a view."""
+    """Return the hidden layer of the score of a view; zero where it does not see the sample."""
     before = from_view(h, t, place, score_h, score_t, score_place, D, IP) - query
-    return tl.maximum(before, 0.0).to(DT)
+    return tl.where(seen[:, None], tl.maximum(before, 0.0), 0.0).to(DT)
 
 
 @triton.jit
 def merge_forward(
-    h_ptr: tl.tensor, t_ptr: tl.tensor, place_ptr: tl.tensor, colour_ptr: tl.tensor,
-    query_ptr: tl.tensor, value_h_ptr: tl.tensor, score_h_ptr: tl.tensor, value_t_ptr: tl.tensor,
-    score_t_ptr: tl.tensor, value_place_ptr: tl.tensor, score_place_ptr: tl.tensor,
-    weight_ptr: tl.tensor, y_ptr: tl.tensor, lse_ptr: tl.tensor, unseen_ptr: tl.tensor,
-    seed_ptr: tl.tensor, n_rows: tl.tensor, n_views: tl.tensor, C: tl.constexpr, E: tl.constexpr,
-    F: tl.constexpr, D: tl.constexpr, K: tl.constexpr, BE: tl.constexpr, BF: tl.constexpr,
-    BD: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr, B: tl.constexpr, SAVE: tl.constexpr,
-    LOW: tl.constexpr, P: tl.constexpr, DT: tl.constexpr, IP: tl.constexpr,
+    h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, colour_ptr: tl.tensor,
+    query_ptr: tl.tensor, position_ptr: tl.tensor, value_h_ptr: tl.tensor, score_h_ptr: tl.tensor,
+    value_t_ptr: tl.tensor, score_t_ptr: tl.tensor, value_place_ptr: tl.tensor,
+    score_place_ptr: tl.tensor, weight_ptr: tl.tensor, y_ptr: tl.tensor, lse_ptr: tl.tensor,
+    unseen_ptr: tl.tensor, seed_ptr: tl.tensor, n_rows: tl.tensor, n_views: tl.tensor,
+    C: tl.constexpr, E: tl.constexpr, F: tl.constexpr, D: tl.constexpr, K: tl.constexpr,
+    R: tl.constexpr, BE: tl.constexpr, BF: tl.constexpr, BD: tl.constexpr, BK: tl.constexpr,
+    BR: tl.constexpr, BN: tl.constexpr, B: tl.constexpr, SAVE: tl.constexpr, LOW: tl.constexpr,
+    P: tl.constexpr, DT: tl.constexpr, IP: tl.constexpr,
 ) -> None:  # fmt: skip
     """Merge the views of a tile of samples, for some of the channels: they do not mix."""
     first, rows, there = rows_of(tl.program_id(0), n_rows, B)
-    e, f, d, k = tl.arange(0, BE), tl.arange(0, BF), tl.arange(0, BD), tl.arange(0, BK)
+    e, f, d = tl.arange(0, BE), tl.arange(0, BF), tl.arange(0, BD)
+    k, r = tl.arange(0, BK), tl.arange(0, BR)
     n = tl.program_id(1) * BN + tl.arange(0, BN)
+    position = load_cells(position_ptr, 0, k, k < K, r, R + 1, R + 1).to(DT)
     score_h, score_t, score_place = load_weights(
         score_h_ptr, score_t_ptr, score_place_ptr, e, f, d, k, E, F, D, K, DT
     )
@@ -89,27 +111,31 @@ def merge_forward(
     merged = tl.zeros([B, BN], tl.float32)
     unseen = tl.load(unseen_ptr + first + rows, mask=there, other=0.0) > 0
     hidden = tl.where(unseen, 0.0, LOW)  # a sample that no view sees gets the mean of all of them
+    seed = 0
+    if P > 0:
+        seed = tl.load(seed_ptr)
     at = first
     for _view in range(n_views):
-        h, t, place, seen = load_view(
-            h_ptr, t_ptr, place_ptr, colour_ptr, at, rows, there, f, d, k, F, D, K, DT
+        h, t, difference, seen = load_view(
+            h_ptr, t_ptr, difference_ptr, colour_ptr, at, rows, there, f, d, r, F, D, R, DT
         )
-        inner = hidden_of(h, t, place, query, score_h, score_t, score_place, D, DT, IP)
+        place = place_of(difference, position, DT, IP)
+        inner = hidden_of(h, t, place, seen, query, score_h, score_t, score_place, D, DT, IP)
         score = tl.dot(inner, tl.trans(of_inner), input_precision=IP)
         value = from_view(h, t, place, value_h, value_t, value_place, D, IP)
         score = tl.where(seen[:, None], score, hidden[:, None])
         # Of the new view and those before it, the one with the higher score has the factor 1.
         ahead = score - highest
-        other = tl.exp(-tl.abs(ahead))
+        other = tl.exp2(-tl.abs(ahead))
         rescale = tl.where(ahead > 0, other, 1.0)
         weight = tl.where(ahead > 0, 1.0, other)
         highest = tl.maximum(highest, score)
         total = total * rescale + weight
         if P > 0:
-            weight = tl.where(keep(seed_ptr, at, rows, n, C, P), weight, 0.0)
+            weight = tl.where(keep(seed, at, rows, n, P), weight, 0.0)
         merged = merged * rescale + weight * value
         at += n_rows
-    merged = merged / (total * (1.0 - P * UNIT))
-    store_cells(y_ptr, first, rows, there, n, C, merged, C)
+    total *= 1.0 - P * UNIT  # what dropout keeps is enlarged, here and in the backward pass
+    store_cells(y_ptr, first, rows, there, n, C, merged / total, C)
     if SAVE:
-        store_cells(lse_ptr, first, rows, there, n, C, highest + tl.log(total), C)
+        store_cells(lse_ptr, first, rows, there, n, C, highest + tl.log2(total), C)

@@ -12,10 +12,11 @@ import triton.language as tl
 from torch import Tensor
 
 from gsn.model.kernels.common import (
+    behind_norm,
     dot_precision,
     kernel_dtype,
-    layer_norm,
     load_cells,
+    normalise,
     padded,
     rows_of,
     store_cells,
@@ -27,10 +28,9 @@ from gsn.model.transformers import AttentionBlock
 @triton.jit
 def _tail_forward(
     token_ptr: tl.tensor, merged_ptr: tl.tensor, wo_ptr: tl.tensor, bo_ptr: tl.tensor,
-    gamma_ptr: tl.tensor, beta_ptr: tl.tensor, w1_ptr: tl.tensor, b1_ptr: tl.tensor,
-    w2_ptr: tl.tensor, b2_ptr: tl.tensor, y_ptr: tl.tensor, n_rows: tl.tensor, C: tl.constexpr,
-    HD: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr, B: tl.constexpr, EPS: tl.constexpr,
-    DT: tl.constexpr, IP: tl.constexpr,
+    w1_ptr: tl.tensor, b1_ptr: tl.tensor, w2_ptr: tl.tensor, b2_ptr: tl.tensor, y_ptr: tl.tensor,
+    n_rows: tl.tensor, C: tl.constexpr, HD: tl.constexpr, BC: tl.constexpr, BH: tl.constexpr,
+    B: tl.constexpr, EPS: tl.constexpr, DT: tl.constexpr, IP: tl.constexpr,
 ) -> None:  # fmt: skip
     first, rows, there = rows_of(tl.program_id(0), n_rows, B)
     c = tl.arange(0, BC)
@@ -39,8 +39,8 @@ def _tail_forward(
     wo = load_cells(wo_ptr, 0, c, c < C, c, C, C).to(DT)
     x = tl.dot(merged, tl.trans(wo), x, input_precision=IP)
     x += tl.load(bo_ptr + c, mask=c < C, other=0.0)[None, :]
-    normed, _unit, _rstd = layer_norm(x, gamma_ptr, beta_ptr, c, C, EPS)
-    u = normed.to(DT)
+    unit, _rstd = normalise(x, c, C, EPS)
+    u = unit.to(DT)
     x += tl.load(b2_ptr + c, mask=c < C, other=0.0)[None, :]
     for start in range(0, HD, BH):
         hidden = start + tl.arange(0, BH)
@@ -68,8 +68,7 @@ def tail(
     tile = tile_of(sizes["BC"], token.dtype)
     _tail_forward[(triton.cdiv(n_rows, tile["B"]),)](
         *(token, merged, block.output.weight, block.output.bias),
-        *(block.feed_norm.weight, block.feed_norm.bias),
-        *(block.feed.grow.weight, block.feed.grow.bias),
+        *behind_norm(block.feed_norm, block.feed.grow.weight, block.feed.grow.bias),
         *(block.feed.shrink.weight, block.feed.shrink.bias, y, n_rows),
         **sizes,
         **tile,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gsn.model.kernels.linear import linear, weight_gradient
+from gsn.model.kernels.linear import linear, linear_beside
 
 pytestmark = pytest.mark.usefixtures("on_the_gpu_if_any")
 SEED = [4321, 0, 0, 0]
@@ -42,6 +42,7 @@ CASES = [
     ((3, 13, 24), 40, {"norm": True, "bias": True, "residual": True}),
     ((33, 7), 70, {"bias": True}),
     ((20, 70), 3, {"norm": True}),
+    ((21, 70), 100, {"norm": True, "bias": True}),  # gradients in two passes
 ]
 
 
@@ -65,12 +66,13 @@ def test_dropout_drops_the_same_elements_forward_and_backward_but_no_residual(as
     )
 
 
-def test_gradients_of_a_weight_alone_are_products_of_rows(relative_error):
-    torch.manual_seed(0)
-    x, dy = torch.randn(50, 24), torch.randn(50, 70)
-    of_weight, of_bias = weight_gradient(x, dy)
-    assert relative_error(of_weight, dy.T @ x) < 1e-4
-    assert relative_error(of_bias, dy.sum(0)) < 1e-4
+def test_rows_that_are_passed_on_gather_their_gradients(assert_twins):
+    streams, weights = make_input((37, 24), 16, norm=True)
+
+    def beside(x, weight, scale, shift):
+        return linear_beside(x, weight, SimpleNamespace(weight=scale, bias=shift, eps=1e-6))
+
+    assert_twins(beside, lambda **given: (readable(**given), given["x"]), streams, weights)
 
 
 def test_no_gradient_of_rows_is_made_where_none_is_asked_for(relative_error):

@@ -28,13 +28,14 @@ def make_input(shape, sizes, norm=False, extra=None, residual=False):
 
 
 def readable(residual, kept=(1.0, 1.0), dtype=torch.float32):
+    def rounded(x):  # else some units would be on here, off there
+        return x + (x.to(dtype).float() - x).detach()
+
     def run(x, w1, b1, w2, b2, scale=None, shift=None, extra=None):
         x = u = x[..., : w1.shape[1]]
-        if scale is not None:
-            u = functional.layer_norm(x, x.shape[-1:], scale, shift, 1e-6)
-            u = (
-                u + (u.to(dtype).float() - u).detach()
-            )  # else some units would be on here, off there
+        if scale is not None:  # scale and shift in the layer behind, where the kernel has them
+            u = rounded(functional.layer_norm(x, x.shape[-1:], eps=1e-6))
+            w1, b1 = rounded(w1 * scale), b1 + w1 @ shift
         hidden = functional.linear(u, w1, b1)
         if extra is not None:
             hidden = hidden + extra.repeat_interleave(len(x) // len(extra), dim=0)
@@ -55,6 +56,7 @@ def fast(residual, **dropout):
 CASES = [
     ((37, 16), (16, 16, 16), {}),
     ((39, 24), (24, 96, 24), {"norm": True, "residual": True}),  # a hidden layer in two parts
+    ((37, 40), (40, 200, 40), {"norm": True}),  # in four, by two programs
     ((37, 40), (35, 20, 24), {}),  # rows wider than what counts of them
     ((37, 24), (24, 24, 24), {"extra": 37}),
     ((39, 16), (16, 16, 16), {"extra": 13, "norm": True}),  # one row of it for three of x
