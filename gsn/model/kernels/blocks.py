@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gsn.model.kernels.attention import attend
-from gsn.model.kernels.common import Seeds
+from gsn.model.kernels.branch import Branch
+from gsn.model.kernels.common import Seeds, behind_norm
 from gsn.model.kernels.linear import linear, linear_beside
 from gsn.model.kernels.merge import MergeWeights, merge
 from gsn.model.kernels.mlp import mlp
@@ -35,16 +36,17 @@ def view_block(
     token: Tensor,  # (N, C)
     seen: Observed,
     seeds: Seeds,
+    branch: Branch,
 ) -> tuple[Tensor, Tensor]:  # (N, C), (V, N, F)
     """Update the token of every sample; return the observations too, to be used from here on."""
-    weights, of_query = _merged_weights(block, seen.tokens.shape[-1])
-    query, token = linear_beside(token, of_query, block.attention_norm)
+    width = seen.tokens.shape[-1]
+    weights, of_query = branch.make(lambda: _merged_weights(block, width))
+    query, token = linear_beside(token, *of_query, block.attention_norm.eps)
     merged, tokens = merge(
-        *(seen.tokens, seen.teacher, seen.ray_difference, seen.colour, seen.unseen),
-        *(query, weights),
-        *(seeds.dropout, seeds.next()),
+        *(seen.tokens, seen.teacher, seen.ray_difference, seen.colour, seen.unseen, query),
+        *(weights, seeds.dropout, seeds.next()),
     )
-    return _add_to(block, token, merged, seeds), tokens
+    return _add_to(block, token, merged, seeds, branch), tokens
 
 
 def ray_block(
@@ -53,36 +55,46 @@ def ray_block(
     used: Tensor | None,  # (R, S), bool: samples that others may look at; None: all
     n_samples: int,
     seeds: Seeds,
+    branch: Branch,
 ) -> Tensor:  # (N, C)
     """Update the token of every sample from the others of its ray."""
-    layers = (block.query, block.key, block.value)
-    weight = torch.cat([layer.weight for layer in layers])
-    projected, token = linear_beside(token, weight, block.attention_norm)
+    layer = branch.make(lambda: _projection(block))
+    projected, token = linear_beside(token, *layer, block.attention_norm.eps)
     merged = attend(projected, used, block.n_heads, n_samples, seeds.dropout, seeds.next())
-    return _add_to(block, token, merged, seeds)
+    return _add_to(block, token, merged, seeds, branch)
 
 
-def _add_to(block: AttentionBlock, token: Tensor, merged: Tensor, seeds: Seeds) -> Tensor:
+def _add_to(
+    block: AttentionBlock, token: Tensor, merged: Tensor, seeds: Seeds, branch: Branch
+) -> Tensor:
     if not torch.is_grad_enabled() and seeds.dropout == 0:
         return tail(block, token, merged)
     token = linear(
         *(merged, block.output.weight, block.output.bias, None, token),
         *(seeds.dropout, seeds.next()),
     )
-    feed = block.feed
+    feed, norm = block.feed, block.feed_norm
     return mlp(
         token,
-        (feed.grow.weight, feed.grow.bias),
+        branch.behind_norm(norm, feed.grow.weight, feed.grow.bias),
         (feed.shrink.weight, feed.shrink.bias),
-        block.feed_norm,
+        norm.eps,
         residual=True,
         dropout=seeds.dropout,
         seed=seeds.next(),
     )
 
 
-def _merged_weights(block: ViewTransformer, width: int) -> tuple[MergeWeights, Tensor]:
-    """Return the products that `merge` wants, and the layer that makes its query, (E, C).
+def _projection(block: RayTransformer) -> tuple[Tensor, Tensor]:  # (3 C, C), (3 C,)
+    """Return the layer that makes query, key and value of a normed token."""
+    weight = torch.cat([layer.weight for layer in (block.query, block.key, block.value)])
+    return behind_norm(block.attention_norm, weight, None)
+
+
+def _merged_weights(
+    block: ViewTransformer, width: int
+) -> tuple[MergeWeights, tuple[Tensor, Tensor]]:
+    """Return the products that `merge` wants, and the layer that makes its query of a token.
 
     Of the C channels that a key is made of, `width` are of the observation, others of the teacher.
 
@@ -107,4 +119,4 @@ def _merged_weights(block: ViewTransformer, width: int) -> tuple[MergeWeights, T
         place_score=score.weight @ of_place + only_bias,
         weight=last_score.weight * math.log2(math.e),
     )
-    return weights, score.weight @ block.query.weight
+    return weights, behind_norm(block.attention_norm, score.weight @ block.query.weight, None)

@@ -184,16 +184,14 @@ def threshold(dropout: float) -> int:
 
 
 def behind_norm(
-    norm: nn.LayerNorm | None,
+    norm: nn.LayerNorm,
     weight: Tensor,  # (CO, CI)
     bias: Tensor | None,  # (CO,)
-) -> tuple[Tensor, Tensor | None]:  # (CO, CI), (CO,)
+) -> tuple[Tensor, Tensor]:  # (CO, CI), (CO,)
     """Return a linear layer with the scale and shift of the norm before it taken into it.
 
     So kernels normalise and no more, and have no gradients of scale and shift to sum.
     """
-    if norm is None:
-        return weight, bias
     shift = weight @ norm.bias
     return weight * norm.weight, shift if bias is None else bias + shift
 

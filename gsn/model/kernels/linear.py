@@ -5,10 +5,9 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor, nn
+from torch import Tensor
 
 from gsn.model.kernels.common import (
-    behind_norm,
     cells,
     dot_precision,
     drop,
@@ -174,15 +173,13 @@ def linear(
     x: Tensor,  # (..., CI)
     weight: Tensor,  # (CO, CI), float32
     bias: Tensor | None = None,  # (CO,)
-    norm: nn.LayerNorm | None = None,
+    eps: float | None = None,  # of a layer norm before it, see `behind_norm`; None: there is none
     residual: Tensor | None = None,  # (..., CO)
     dropout: float = 0.0,
     seed: Tensor | None = None,  # needed with dropout
     dtype: torch.dtype | None = None,  # of the result; None: that of x
 ) -> Tensor:  # (..., CO)
     """Return residual + dropout(weight · norm(x) + bias); whatever is None is left out."""
-    weight, bias = behind_norm(norm, weight, bias)
-    eps = None if norm is None else norm.eps
     result: Tensor
     result, _ = _Linear.apply(x, weight, bias, residual, eps, dropout, seed, dtype)  # type: ignore[no-untyped-call]
     return result
@@ -191,12 +188,12 @@ def linear(
 def linear_beside(
     x: Tensor,  # (..., CI)
     weight: Tensor,  # (CO, CI), float32
-    norm: nn.LayerNorm,
+    bias: Tensor,  # (CO,)
+    eps: float,
 ) -> tuple[Tensor, Tensor]:  # (..., CO), (..., CI)
-    """Return weight · norm(x), and x, to be used from here on.
+    """Return weight · norm(x) + bias, and x, to be used from here on.
 
     What is passed through gathers its gradient in one buffer, kernel by kernel.
     """
-    weight, bias = behind_norm(norm, weight, None)
-    result, passed = _Linear.apply(x, weight, bias, None, norm.eps, 0.0, None, None)  # type: ignore[no-untyped-call]
+    result, passed = _Linear.apply(x, weight, bias, None, eps, 0.0, None, None)  # type: ignore[no-untyped-call]
     return result, passed

@@ -6,8 +6,7 @@ that keys, values, scores and weights of a view exist in registers alone. The ba
 them again.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -27,8 +26,7 @@ from gsn.model.kernels.merge_backward import merge_backward_input, merge_backwar
 from gsn.model.kernels.merge_forward import merge_forward
 
 
-@dataclass(frozen=True)
-class MergeWeights:
+class MergeWeights(NamedTuple):
     """Products of the weights of a view block; E is the width of its inner layers, C / 8.
 
     The hidden layer of the position has one more channel, which is 1: biases are weights of it.
@@ -53,14 +51,15 @@ class _Merge(torch.autograd.Function):
     ) -> Any:  # fmt: skip
         n_views, n_rows, width = observations.shape
         query = query.contiguous()
-        weights = tuple(None if weight is None else weight.contiguous() for weight in weights)
+        products: list[Any] = [None if part is None else part.contiguous() for part in weights]
         channels = 0 if teacher is None else teacher.shape[-1]
         merged = observations.new_empty(n_rows, width + channels)
         lse = torch.empty(n_rows if save else 1, width + channels, device=merged.device)
-        sizes = _sizes(query.shape[-1], width, channels, weights[0].shape, dropout, merged.dtype)
+        hidden, inputs = products[0].shape  # of the position
+        sizes = _sizes(query.shape[-1], width, channels, hidden, inputs, dropout, merged.dtype)
         launch = _launch(merged.dtype, min(64, padded(width + channels)), stages=3)
         blocks = triton.cdiv(width + channels, launch["BN"])
-        given = (observations, teacher, difference, colour, query, *weights, merged, lse, unseen)
+        given = (observations, teacher, difference, colour, query, *products, merged, lse, unseen)
         merge_forward[(triton.cdiv(n_rows, launch["B"]), blocks)](
             *(*given, seed, n_rows, n_views), **sizes, **launch, SAVE=save, LOW=MASKED
         )
@@ -84,9 +83,14 @@ class _Merge(torch.autograd.Function):
         later = None if later is None else later.contiguous()
         *of_most, dweight = of_weights = zeros_like(*weights)
         block = padded(width)
-        launch = _launch(dh.dtype, min(32, block), stages=2)
+        launch = _launch(dh.dtype, min(64, block), stages=2)
+        per_processor = 2
+        if block > launch["BN"] and dh.dtype == torch.bfloat16:
+            # Tiles of 64 rows would leave shared memory for one program on a processor.
+            launch["B"], per_processor = 16, 4
         tiles = triton.cdiv(n_rows, launch["B"])
-        merge_backward_input[(n_programs(tiles, dy.device),)](
+        programs = n_programs(tiles, dy.device, per_processor=per_processor)
+        merge_backward_input[(programs,)](
             *(*given, dy.contiguous(), later, dh, dquery, dinner, dplace, dvalue, dweight),
             *(seed, n_rows, n_views),
             **ctx.sizes,
@@ -110,13 +114,13 @@ def _sizes(
     inner: int,
     width: int,
     channels: int,
-    position: torch.Size,
+    hidden: int,
+    inputs: int,
     dropout: float,
     dtype: torch.dtype,
 ) -> dict[str, Any]:
-    sizes: dict[str, Any] = {"E": inner, "F": width, "D": channels}
-    sizes |= {"K": position[0], "R": position[1] - 1}
-    sizes |= {"BR": padded(position[1])} | {f"B{name}": padded(sizes[name]) for name in "EFDK"}
+    sizes: dict[str, Any] = {"E": inner, "F": width, "D": channels, "K": hidden, "R": inputs - 1}
+    sizes |= {"BR": padded(inputs)} | {f"B{name}": padded(sizes[name]) for name in "EFDK"}
     sizes |= {"C": width + channels, "P": threshold(dropout)}
     return sizes | {"DT": kernel_dtype(dtype), "IP": dot_precision(dtype)}
 
@@ -143,6 +147,6 @@ def merge(
     merged, passed = _Merge.apply(
         *(observations, teacher, ray_difference, colour, unseen, query, dropout, seed),
         torch.is_grad_enabled(),
-        *(getattr(weights, name) for name in weights.__dataclass_fields__),
+        *weights,
     )  # type: ignore[no-untyped-call]
     return merged, passed

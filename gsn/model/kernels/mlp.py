@@ -8,11 +8,10 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor, nn
+from torch import Tensor
 
 from gsn.model.kernels.common import (
     UNIT,
-    behind_norm,
     cells,
     dot_precision,
     drop,
@@ -260,14 +259,12 @@ def mlp(
     x: Tensor,  # (..., CI), or wider: further columns do not count
     first: tuple[Tensor, Tensor],  # weight (H, CI) and bias (H,), float32
     second: tuple[Tensor, Tensor],  # weight (CO, H) and bias (CO,)
-    norm: nn.LayerNorm | None = None,
+    eps: float | None = None,  # of a layer norm before them, see `behind_norm`; None: there is none
     extra: Tensor | None = None,  # (..., H): added to the hidden layer; one row for many of x
     residual: bool = False,
     dropout: float = 0.0,
     seed: Tensor | None = None,
 ) -> Tensor:  # (..., CO), of the type of x
     """Return [x +] dropout(W2 · dropout(relu(W1 · norm(x) + extra + b1)) + b2)."""
-    w1, b1 = behind_norm(norm, *first)
-    eps = None if norm is None else norm.eps
-    result: Tensor = _Mlp.apply(x, w1, b1, extra, *second, eps, residual, dropout, seed)  # type: ignore[no-untyped-call]
+    result: Tensor = _Mlp.apply(x, *first, extra, *second, eps, residual, dropout, seed)  # type: ignore[no-untyped-call]
     return result

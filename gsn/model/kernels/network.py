@@ -16,6 +16,7 @@ from gsn.geometry.rays import Rays
 from gsn.model.feature_head import FeatureHead
 from gsn.model.kernels.blend import blend
 from gsn.model.kernels.blocks import SEEDS_OF_PAIR, Observed, ray_block, view_block
+from gsn.model.kernels.branch import Branch
 from gsn.model.kernels.common import Seeds
 from gsn.model.kernels.fetch import Samples, fetch, fetch_unit
 from gsn.model.kernels.linear import linear
@@ -61,21 +62,22 @@ def render_colour(
     used = _used(renderer, seen, points.shape[:2])
     place = encode(flat if parity else contract(flat), dtype)
     seeds = Seeds(flat.device, _dropout(renderer), SEEDS_OF_PAIR * len(renderer.view_blocks))
+    branch = Branch(flat.device)
     weights = None
     for i, block in enumerate(renderer.view_blocks):
-        token, tokens = view_block(cast(ViewTransformer, block), token, seen, seeds)
+        token, tokens = view_block(cast(ViewTransformer, block), token, seen, seeds, branch)
         seen = replace(seen, tokens=tokens)
         if i % 2 == 0:
-            token = _informed(renderer.position_mlps[i // 2], token, place)
+            token = _informed(renderer.position_mlps[i // 2], token, place, branch)
         last = cast(RayTransformer, renderer.ray_blocks[i])
         if parity and with_depth and i == len(renderer.ray_blocks) - 1:
             weights = _attended(last, token, used)
-        token = ray_block(last, token, None if parity else used, n_samples, seeds)
+        token = ray_block(last, token, None if parity else used, n_samples, seeds, branch)
     direction = encode(functional.normalize(rays.directions, dim=-1), dtype)
-    decoded = _informed(renderer.direction_mlp, token, direction, renderer.norm)
+    decoded = _informed(renderer.direction_mlp, token, direction, branch, renderer.norm)
     rgb = functional.linear(_mean(decoded, used), renderer.rgb.weight, renderer.rgb.bias)
     if renderer.blend is not None:
-        blended, weights, tokens = _blend(renderer.blend, decoded, seen, used)
+        blended, weights, tokens = _blend(renderer.blend, decoded, seen, used, branch)
         rgb, seen = rgb + blended, replace(seen, tokens=tokens)
     return FastTokens(rgb, token, seen, used, samples, weights)
 
@@ -102,17 +104,19 @@ def render_feature(
     token = torch.cat([rendered.token, pooled], dim=-1)
     seen = replace(seen, teacher=teacher)
     seeds = Seeds(token.device, _dropout(head), SEEDS_OF_PAIR)
-    token, tokens = view_block(head.view_block, token, seen, seeds)
+    branch = Branch(token.device)
+    token, tokens = view_block(head.view_block, token, seen, seeds, branch)
     seen = replace(seen, tokens=tokens)
     used = None if head.parity else rendered.used
-    token = ray_block(head.ray_block, token, used, n_samples, seeds)
+    token = ray_block(head.ray_block, token, used, n_samples, seeds, branch)
     # The mean of what the layer makes of samples, not the layer of their mean: the same, and the
     # normed token is never in memory.
-    by_sample = linear(token, head.output.weight, head.output.bias, norm=head.norm)
+    output = branch.behind_norm(head.norm, head.output.weight, head.output.bias)
+    by_sample = linear(token, *output, head.norm.eps)
     feature = _mean(by_sample, rendered.used)
     if head.blend is None:
         return feature
-    blended, _, _ = _blend(head.blend, token, seen, rendered.used, head.norm)
+    blended, _, _ = _blend(head.blend, token, seen, rendered.used, branch, head.norm)
     return feature + functional.normalize(blended, dim=-1)
 
 
@@ -127,6 +131,7 @@ def _informed(
     layers: torch.nn.Module,
     token: Tensor,  # (N, C)
     encoded: Tensor,  # (N or R, 64)
+    branch: Branch,
     norm: torch.nn.LayerNorm | None = None,
 ) -> Tensor:  # (N, C)
     """Tell tokens a position or a direction: a network of both, side by side."""
@@ -136,8 +141,11 @@ def _informed(
     missing = ENCODED_WIDTH + width - first.weight.shape[1]
     of_place = functional.pad(first.weight[:, width:], (0, missing))
     extra = linear(encoded, of_place)
-    own = first.weight[:, :width]
-    return mlp(token, (own, first.bias), (second.weight, second.bias), norm, extra)
+    own: tuple[Tensor, Tensor] = first.weight[:, :width], first.bias
+    eps = None
+    if norm is not None:
+        own, eps = branch.behind_norm(norm, *own), norm.eps
+    return mlp(token, own, (second.weight, second.bias), eps, extra)
 
 
 def _used(renderer: Renderer, seen: Observed, shape: torch.Size) -> Tensor:
@@ -159,14 +167,23 @@ def _blend(
     token: Tensor,
     seen: Observed,
     used: Tensor,
+    branch: Branch,
     norm: torch.nn.LayerNorm | None = None,  # of the token, if it is not normed yet
 ) -> tuple[Tensor, Tensor, Tensor]:  # (R, 3 or D), (R, S), (V, N, F)
     """Average colours, or teacher features if there are, over views, then over samples."""
-    along = linear(token, module.surface.weight, module.surface.bias, norm, dtype=torch.float32)
-    share = along.view(used.shape).masked_fill(~used, -torch.inf).softmax(dim=1)
     to_key = module.key.weight.T
-    query = linear(token, to_key @ module.query.weight, to_key @ module.query.bias, norm)
-    by_sample, tokens = blend(seen.tokens, seen.teacher, seen.ray_difference, seen.colour, query)
+    surface: tuple[Tensor, Tensor] = module.surface.weight, module.surface.bias
+    query = to_key @ module.query.weight, to_key @ module.query.bias
+    eps = None
+    if norm is not None:
+        surface, query = branch.behind_norm(norm, *surface), branch.behind_norm(norm, *query)
+        eps = norm.eps
+    along = linear(token, *surface, eps, dtype=torch.float32)
+    share = along.view(used.shape).masked_fill(~used, -torch.inf).softmax(dim=1)
+    by_sample, tokens = blend(
+        *(seen.tokens, seen.teacher, seen.ray_difference, seen.colour),
+        linear(token, *query, eps),
+    )
     by_ray = by_sample.view(*used.shape, -1)
     return torch.einsum("rs,rsd->rd", share, by_ray), share, tokens
 

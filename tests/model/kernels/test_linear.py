@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from gsn.model.kernels.common import behind_norm
 from gsn.model.kernels.linear import linear, linear_beside
 
 pytestmark = pytest.mark.usefixtures("on_the_gpu_if_any")
@@ -33,8 +34,9 @@ def readable(x, weight, bias=None, scale=None, shift=None, residual=None, kept=1
 
 
 def fast(x, weight, bias=None, scale=None, shift=None, residual=None, **dropout):
-    norm = None if scale is None else SimpleNamespace(weight=scale, bias=shift, eps=1e-6)
-    return linear(x, weight, bias, norm, residual, **dropout)
+    if scale is not None:
+        weight, bias = behind_norm(SimpleNamespace(weight=scale, bias=shift), weight, bias)
+    return linear(x, weight, bias, None if scale is None else 1e-6, residual, **dropout)
 
 
 CASES = [
@@ -70,7 +72,8 @@ def test_rows_that_are_passed_on_gather_their_gradients(assert_twins):
     streams, weights = make_input((37, 24), 16, norm=True)
 
     def beside(x, weight, scale, shift):
-        return linear_beside(x, weight, SimpleNamespace(weight=scale, bias=shift, eps=1e-6))
+        layer = behind_norm(SimpleNamespace(weight=scale, bias=shift), weight, None)
+        return linear_beside(x, *layer, 1e-6)
 
     assert_twins(beside, lambda **given: (readable(**given), given["x"]), streams, weights)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gsn.model.kernels.blocks import Observed, view_block
+from gsn.model.kernels.branch import Branch
 from gsn.model.kernels.common import Seeds
 from gsn.model.kernels.merge import MergeWeights, merge
 from gsn.model.transformers import ViewTransformer
@@ -160,7 +161,8 @@ def test_with_its_merged_weights_a_view_block_is_the_readable_one(assert_twins, 
     def by_kernels(token, h, **weights):
         observed = Observed(h, teacher, difference, colour, unseen)
         _set(block, weights | {"score.2.bias": fixed})
-        return view_block(block, token, observed, Seeds(token.device, 0.0, 6))[0]
+        device = token.device
+        return view_block(block, token, observed, Seeds(device, 0.0, 6), Branch(device))[0]
 
     def by_module(token, h, **weights):
         h = h if teacher is None else torch.cat([h, teacher], dim=-1)

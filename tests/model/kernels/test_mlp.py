@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from gsn.model.kernels.common import behind_norm
 from gsn.model.kernels.mlp import mlp
 
 pytestmark = pytest.mark.usefixtures("on_the_gpu_if_any")
@@ -47,8 +48,10 @@ def readable(residual, kept=(1.0, 1.0), dtype=torch.float32):
 
 def fast(residual, **dropout):
     def run(x, w1, b1, w2, b2, scale=None, shift=None, extra=None):
-        norm = None if scale is None else SimpleNamespace(weight=scale, bias=shift, eps=1e-6)
-        return mlp(x, (w1, b1), (w2, b2), norm, extra, residual, **dropout)
+        if scale is not None:
+            w1, b1 = behind_norm(SimpleNamespace(weight=scale, bias=shift), w1, b1)
+        eps = None if scale is None else 1e-6
+        return mlp(x, (w1, b1), (w2, b2), eps, extra, residual, **dropout)
 
     return run
 
