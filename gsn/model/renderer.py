@@ -64,7 +64,7 @@ class Renderer(nn.Module):
         with_depth: bool = False,
     ) -> RayTokens:
         """Render the colour of every ray; `with_depth` asks for the weights of its samples too."""
-        used = self.used_samples(seen.visible)
+        used = self.used_samples(seen.visible.sum(dim=-1), seen.visible.shape[-1])
         observations = self.embed(seen.appearance)
         token = pool_views(observations, seen.visible, self.parity)
         place = encode_position(points if self.parity else contract(points))
@@ -91,10 +91,11 @@ class Renderer(nn.Module):
 
     def used_samples(
         self,
-        visible: Tensor,  # (R, S, V), bool
+        n_seeing: Tensor,  # (R, S): how many views see the sample
+        n_views: int,
     ) -> Tensor:  # (R, S), bool
         """Return which samples count: those that enough views see; all, if a ray has none such."""
-        enough = visible.sum(dim=-1) >= min(_MIN_VIEWS, visible.shape[-1])
+        enough = n_seeing >= min(_MIN_VIEWS, n_views)
         return enough | ~enough.any(dim=-1, keepdim=True) | self.parity
 
 

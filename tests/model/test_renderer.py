@@ -98,15 +98,14 @@ def test_the_mean_over_a_ray_is_of_the_samples_that_count():
 
 def test_a_sample_counts_if_two_views_see_it_and_all_do_if_none_is_seen_by_two():
     counts = torch.tensor([[0, 1, 2, 4], [1, 0, 1, 1], [0, 0, 0, 0]])  # views that see each sample
-    visible = torch.arange(4) < counts[..., None]
     used = [[False, False, True, True], [True] * 4, [True] * 4]
-    assert renderer().used_samples(visible).tolist() == used
-    assert renderer(parity=True).used_samples(visible).all()
+    assert renderer().used_samples(counts, 4).tolist() == used
+    assert renderer(parity=True).used_samples(counts, 4).all()
 
 
 def test_with_a_single_source_view_its_samples_count():
-    visible = torch.tensor([[[True], [False], [True]], [[False], [False], [False]]])
-    assert renderer().used_samples(visible).tolist() == [[True, False, True], [True] * 3]
+    counts = torch.tensor([[1, 0, 1], [0, 0, 0]])
+    assert renderer().used_samples(counts, 1).tolist() == [[True, False, True], [True] * 3]
 
 
 @torch.no_grad()
@@ -150,7 +149,7 @@ def test_a_new_renderer_shows_the_mean_of_what_the_views_see_along_the_ray():
     torch.manual_seed(0)
     net = Renderer(F, C, 1, heads=2, dropout=0.0, parity=False).eval()
     seen, rays, points = inputs()
-    used = net.used_samples(seen.visible)
+    used = net.used_samples(seen.visible.sum(-1), V)
     for ray, got in enumerate(net(seen, rays, points).rgb):
         of_samples = [
             seen.appearance[ray, sample, seen.visible[ray, sample], :3].mean(0)
@@ -165,7 +164,7 @@ def test_samples_that_fewer_than_two_views_see_do_not_colour_the_ray():
     visible = torch.arange(V) < torch.tensor([1, 2, 3, 4, 0])[:, None]
     net, (seen, rays, points) = renderer(), inputs(visible.expand(R, S, V).contiguous())
     expected = net(seen, rays, points).rgb
-    few = ~net.used_samples(seen.visible)
+    few = ~net.used_samples(seen.visible.sum(-1), V)
     changed = seen.appearance + 9 * draw(R, S, V, F, seed=8) * few[..., None, None]
     other = Observations(changed, seen.ray_difference, seen.visible, None)
     elsewhere = points + few[..., None]

@@ -32,7 +32,11 @@ class Branch:
             self._streams[1].wait_stream(self._streams[0])
 
     def make(self, tensors: Callable[[], Made]) -> Made:
-        """Return what a function of weights makes; all that is queued from here on may use it."""
+        """Return what a function makes; all that is queued from here on may use it.
+
+        It must begin with the weights as they are: of what this pass has made of them on its first
+        stream, the second one does not know whether it is there yet.
+        """
         if self._streams is None:
             return tensors()
         main, second = self._streams
@@ -49,7 +53,7 @@ class Branch:
         weight: Tensor,  # (CO, CI)
         bias: Tensor | None,  # (CO,)
     ) -> tuple[Tensor, Tensor]:  # (CO, CI), (CO,)
-        """Return a layer as `gsn.model.kernels.common.behind_norm` does."""
+        """Return a layer as `gsn.model.kernels.common.behind_norm` does, of weights as they are."""
         return self.make(lambda: behind_norm(norm, weight, bias))
 
 

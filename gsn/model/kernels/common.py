@@ -73,6 +73,33 @@ def within(first: tl.tensor, second: tl.tensor, N: tl.constexpr, M: tl.constexpr
 
 
 @triton.jit
+def add_cells(
+    ptr: tl.tensor, rows: tl.tensor, columns: tl.tensor, values: tl.tensor, N: tl.constexpr,
+    M: tl.constexpr,
+) -> None:  # fmt: skip
+    """Add a part of an N × M matrix that other programs add to as well."""
+    tl.atomic_add(cells(ptr, 0, rows, columns, M), values, mask=within(rows, columns, N, M))
+
+
+@triton.jit
+def add_sums(ptr: tl.tensor, n: tl.tensor, sums: tl.tensor, N: tl.constexpr) -> None:
+    """Add to a row of N what was summed as a product with 16 columns of ones.
+
+    Sums over rows are made so because matrix units have time, and the threads have not.
+    """
+    tl.atomic_add(ptr + n, tl.sum(sums, axis=1) / 16, mask=n < N)
+
+
+@triton.jit
+def seed_of(seed_ptr: tl.tensor, P: tl.constexpr) -> tl.tensor:
+    """Return the seed of a dropout; anything without one."""
+    if P > 0:
+        return tl.load(seed_ptr)
+    else:
+        return 0
+
+
+@triton.jit
 def keep(
     seed: tl.tensor, first: tl.tensor, rows: tl.tensor, columns: tl.tensor, P: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip

@@ -8,7 +8,8 @@ import triton.language as tl
 from torch import Tensor
 
 from gsn.model.kernels.common import (
-    cells,
+    add_cells,
+    add_sums,
     dot_precision,
     drop,
     kernel_dtype,
@@ -65,7 +66,7 @@ def _linear_backward(
     """
     inner = tl.arange(0, BI)
     start = tl.program_id(1) * PARTS * BO
-    ones = tl.full([B, 16], 1.0, DT)  # sums over rows are products: matrix units have time
+    ones = tl.full([B, 16], 1.0, DT)
     weights: tl.tuple = ()
     sums: tl.tuple = ()
     for part in tl.static_range(PARTS):
@@ -104,10 +105,9 @@ def _linear_backward(
         for part in tl.static_range(PARTS):
             dw, db = sums[part]
             outer = start + part * BO + tl.arange(0, BO)
-            mask = (outer[:, None] < CO) & (inner[None, :] < CI)
-            tl.atomic_add(cells(dw_ptr, 0, outer, inner, CI), dw, mask=mask)
+            add_cells(dw_ptr, outer, inner, dw, CO, CI)
             if BIAS:
-                tl.atomic_add(db_ptr + outer, tl.sum(db, axis=1) / 16, mask=outer < CO)
+                add_sums(db_ptr, outer, db, CO)
 
 
 class _Linear(torch.autograd.Function):

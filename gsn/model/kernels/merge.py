@@ -46,7 +46,7 @@ class _Merge(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, observations: Tensor, teacher: Tensor | None, difference: Tensor, colour: Tensor,
-        unseen: Tensor, query: Tensor, dropout: float, seed: Tensor | None, save: bool,
+        n_seeing: Tensor, query: Tensor, dropout: float, seed: Tensor | None, save: bool,
         *weights: Tensor | None,
     ) -> Any:  # fmt: skip
         n_views, n_rows, width = observations.shape
@@ -59,7 +59,7 @@ class _Merge(torch.autograd.Function):
         sizes = _sizes(query.shape[-1], width, channels, hidden, inputs, dropout, merged.dtype)
         launch = _launch(merged.dtype, min(64, padded(width + channels)), stages=3)
         blocks = triton.cdiv(width + channels, launch["BN"])
-        given = (observations, teacher, difference, colour, query, *products, merged, lse, unseen)
+        given = (observations, teacher, difference, colour, query, *products, merged, lse, n_seeing)
         merge_forward[(triton.cdiv(n_rows, launch["B"]), blocks)](
             *(*given, seed, n_rows, n_views), **sizes, **launch, SAVE=save, LOW=MASKED
         )
@@ -137,7 +137,7 @@ def merge(
     teacher: Tensor | None,  # (V, N, D), without gradient; C = F + D
     ray_difference: Tensor,  # (V, N, 4), without gradient
     colour: Tensor,  # (V, N, 4), the last one tells whether the view sees the sample
-    unseen: Tensor,  # (N,), 1 where no view does, else 0
+    n_seeing: Tensor,  # (N,), float32: how many do
     query: Tensor,  # (N, E), in the hidden layer of the score
     weights: MergeWeights,
     dropout: float = 0.0,
@@ -145,7 +145,7 @@ def merge(
 ) -> tuple[Tensor, Tensor]:  # (N, C), (V, N, F)
     """Return what attention makes of the views, and the observations, to be used from here on."""
     merged, passed = _Merge.apply(
-        *(observations, teacher, ray_difference, colour, unseen, query, dropout, seed),
+        *(observations, teacher, ray_difference, colour, n_seeing, query, dropout, seed),
         torch.is_grad_enabled(),
         *weights,
     )  # type: ignore[no-untyped-call]

@@ -9,10 +9,11 @@ import triton.language as tl
 
 from gsn.model.kernels.common import (
     UNIT,
-    cells,
+    add_cells,
     keep,
     load_cells,
     rows_of,
+    seed_of,
     store_cells,
     transposed,
     within,
@@ -52,12 +53,66 @@ def _channel_gradients(
 
 
 @triton.jit
+def _load_channels(
+    value_h_ptr: tl.tensor, value_t_ptr: tl.tensor, value_place_ptr: tl.tensor,
+    weight_ptr: tl.tensor, e: tl.tensor, f: tl.tensor, d: tl.tensor, k: tl.tensor, C: tl.constexpr,
+    E: tl.constexpr, F: tl.constexpr, D: tl.constexpr, K: tl.constexpr, BC: tl.constexpr,
+    BE: tl.constexpr, BN: tl.constexpr, DT: tl.constexpr,
+) -> tl.tuple:  # fmt: skip
+    """Return what makes some channels at a time, and where gradients of that are summed."""
+    of_channels: tl.tuple = ()
+    dweights: tl.tuple = ()
+    for start in tl.static_range(0, BC, BN):
+        n = start + tl.arange(0, BN)
+        value_h, value_t, value_place = load_weights(
+            value_h_ptr, value_t_ptr, value_place_ptr, n, f, d, k, C, F, D, K, DT
+        )
+        of_inner = load_cells(weight_ptr, 0, n, n < C, e, E, E).to(DT)
+        of_channels += ((of_inner, value_h, value_t, value_place),)
+        dweights += (tl.zeros([BN, BE], tl.float32),)
+    return of_channels, dweights
+
+
+@triton.jit
+def _gradients_of_view(
+    h: tl.tensor, t: tl.tensor, place: tl.tensor, inner: tl.tensor, counts: tl.tensor,
+    of_channels: tl.tuple, dweights: tl.tuple, y_ptr: tl.tensor, lse_ptr: tl.tensor,
+    dy_ptr: tl.tensor, dvalue_ptr: tl.tensor, seed: tl.tensor, first: tl.tensor, at: tl.tensor,
+    rows: tl.tensor, there: tl.tensor, C: tl.constexpr, D: tl.constexpr, BC: tl.constexpr,
+    BE: tl.constexpr, BF: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr, B: tl.constexpr,
+    P: tl.constexpr, DT: tl.constexpr, IP: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Return the gradients of both hidden layers and of the observation, and sum the weights'.
+
+    What goes through the hidden layer of the score is not in those of the other two yet.
+    """
+    dinner = tl.zeros([B, BE], tl.float32)
+    dh = tl.zeros([B, BF], tl.float32)
+    dplace = tl.zeros([B, BK], tl.float32)
+    summed: tl.tuple = ()
+    for part in tl.static_range(BC // BN):
+        n = part * BN + tl.arange(0, BN)
+        of_inner, value_h, value_t, value_place = of_channels[part]
+        score = tl.dot(inner, tl.trans(of_inner), input_precision=IP)
+        value = from_view(h, t, place, value_h, value_t, value_place, D, IP)
+        dvalue, dscore = _channel_gradients(
+            score, value, counts, y_ptr, lse_ptr, dy_ptr, seed, first, at, rows, there, n, C, P, DT
+        )
+        store_cells(dvalue_ptr, at, rows, there, n, C, dvalue, C)
+        summed += (tl.dot(tl.trans(dscore), inner, dweights[part], input_precision=IP),)
+        dinner = tl.dot(dscore, of_inner, dinner, input_precision=IP)
+        dh = tl.dot(dvalue, value_h, dh, input_precision=IP)
+        dplace = tl.dot(dvalue, value_place, dplace, input_precision=IP)
+    return tl.where(inner > 0, dinner * _LN2, 0.0), dh, dplace, summed
+
+
+@triton.jit
 def merge_backward_input(
     h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, colour_ptr: tl.tensor,
     query_ptr: tl.tensor, position_ptr: tl.tensor, value_h_ptr: tl.tensor, score_h_ptr: tl.tensor,
     value_t_ptr: tl.tensor, score_t_ptr: tl.tensor, value_place_ptr: tl.tensor,
     score_place_ptr: tl.tensor, weight_ptr: tl.tensor, y_ptr: tl.tensor, lse_ptr: tl.tensor,
-    unseen_ptr: tl.tensor, dy_ptr: tl.tensor, later_ptr: tl.tensor, dh_ptr: tl.tensor,
+    seeing_ptr: tl.tensor, dy_ptr: tl.tensor, later_ptr: tl.tensor, dh_ptr: tl.tensor,
     dquery_ptr: tl.tensor, dinner_ptr: tl.tensor, dplace_ptr: tl.tensor, dvalue_ptr: tl.tensor,
     dweight_ptr: tl.tensor, seed_ptr: tl.tensor, n_rows: tl.tensor, n_views: tl.tensor,
     C: tl.constexpr, E: tl.constexpr, F: tl.constexpr, D: tl.constexpr, K: tl.constexpr,
@@ -75,23 +130,15 @@ def merge_backward_input(
     score_h, score_t, score_place = load_weights(
         score_h_ptr, score_t_ptr, score_place_ptr, e, f, d, k, E, F, D, K, DT
     )
-    of_channels: tl.tuple = ()
-    dweights: tl.tuple = ()
-    for start in tl.static_range(0, BC, BN):
-        n = start + tl.arange(0, BN)
-        value_h, value_t, value_place = load_weights(
-            value_h_ptr, value_t_ptr, value_place_ptr, n, f, d, k, C, F, D, K, DT
-        )
-        of_inner = load_cells(weight_ptr, 0, n, n < C, e, E, E).to(DT)
-        of_channels += ((of_inner, value_h, value_t, value_place),)
-        dweights += (tl.zeros([BN, BE], tl.float32),)
-    seed = 0
-    if P > 0:
-        seed = tl.load(seed_ptr)
+    of_channels, dweights = _load_channels(
+        value_h_ptr, value_t_ptr, value_place_ptr, weight_ptr, e, f, d, k, C, E, F, D, K, BC, BE,
+        BN, DT,
+    )  # fmt: skip
+    seed = seed_of(seed_ptr, P)
     for tile in range(tl.program_id(0), tl.cdiv(n_rows, B), tl.num_programs(0)):
         first, rows, there = rows_of(tile, n_rows, B)
         query = load_cells(query_ptr, first, rows, there, e, E, E).to(tl.float32)
-        unseen = tl.load(unseen_ptr + first + rows, mask=there, other=0.0) > 0
+        unseen = tl.load(seeing_ptr + first + rows, mask=there, other=0.0) == 0
         dquery = tl.zeros([B, BE], tl.float32)
         at = first
         for _view in range(n_views):
@@ -100,26 +147,10 @@ def merge_backward_input(
             )
             place = place_of(difference, position, DT, IP)
             inner = hidden_of(h, t, place, seen, query, score_h, score_t, score_place, D, DT, IP)
-            dinner = tl.zeros([B, BE], tl.float32)
-            dh = tl.zeros([B, BF], tl.float32)
-            dplace = tl.zeros([B, BK], tl.float32)
-            summed: tl.tuple = ()
-            for part in tl.static_range(BC // BN):
-                n = part * BN + tl.arange(0, BN)
-                of_inner, value_h, value_t, value_place = of_channels[part]
-                score = tl.dot(inner, tl.trans(of_inner), input_precision=IP)
-                value = from_view(h, t, place, value_h, value_t, value_place, D, IP)
-                dvalue, dscore = _channel_gradients(
-                    score, value, seen | unseen, y_ptr, lse_ptr, dy_ptr, seed, first, at, rows,
-                    there, n, C, P, DT,
-                )  # fmt: skip
-                store_cells(dvalue_ptr, at, rows, there, n, C, dvalue, C)
-                summed += (tl.dot(tl.trans(dscore), inner, dweights[part], input_precision=IP),)
-                dinner = tl.dot(dscore, of_inner, dinner, input_precision=IP)
-                dh = tl.dot(dvalue, value_h, dh, input_precision=IP)
-                dplace = tl.dot(dvalue, value_place, dplace, input_precision=IP)
-            dweights = summed
-            dinner = tl.where(inner > 0, dinner * _LN2, 0.0)
+            dinner, dh, dplace, dweights = _gradients_of_view(
+                h, t, place, inner, seen | unseen, of_channels, dweights, y_ptr, lse_ptr, dy_ptr,
+                dvalue_ptr, seed, first, at, rows, there, C, D, BC, BE, BF, BK, BN, B, P, DT, IP,
+            )  # fmt: skip
             dquery -= dinner
             dinner = dinner.to(DT)
             store_cells(dinner_ptr, at, rows, there, e, E, dinner, E)
@@ -134,8 +165,7 @@ def merge_backward_input(
         store_cells(dquery_ptr, first, rows, there, e, E, dquery, E)
     for part in tl.static_range(BC // BN):
         n = part * BN + tl.arange(0, BN)
-        dweight = dweights[part] * _LN2
-        tl.atomic_add(cells(dweight_ptr, 0, n, e, E), dweight, mask=within(n, e, C, E))
+        add_cells(dweight_ptr, n, e, dweights[part] * _LN2, C, E)
 
 
 @triton.jit
@@ -179,14 +209,13 @@ def merge_backward_weight(
         dvalue_place = tl.dot(tl.trans(dvalue), place, dvalue_place, input_precision=IP)
         dscore_place = tl.dot(tl.trans(dinner), place, dscore_place, input_precision=IP)
         dposition = tl.dot(tl.trans(dplace), difference, dposition, input_precision=IP)
-    tl.atomic_add(cells(dvalue_place_ptr, 0, n, k, K), dvalue_place, mask=within(n, k, C, K))
+    add_cells(dvalue_place_ptr, n, k, dvalue_place, C, K)
     tl.atomic_add(transposed(dvalue_h_ptr, f, n, F), dvalue_h, mask=within(f, n, F, C))
     if D > 0:
         tl.atomic_add(transposed(dvalue_t_ptr, d, n, D), dvalue_t, mask=within(d, n, D, C))
     if tl.program_id(1) == 0:  # what follows is the same for all channels
-        of_position = cells(dposition_ptr, 0, k, r, R + 1)
-        tl.atomic_add(of_position, dposition, mask=within(k, r, K, R + 1))
-        tl.atomic_add(cells(dscore_place_ptr, 0, e, k, K), dscore_place, mask=within(e, k, E, K))
+        add_cells(dposition_ptr, k, r, dposition, K, R + 1)
+        add_cells(dscore_place_ptr, e, k, dscore_place, E, K)
         tl.atomic_add(transposed(dscore_h_ptr, f, e, F), dscore_h, mask=within(f, e, F, E))
         if D > 0:
             tl.atomic_add(transposed(dscore_t_ptr, d, e, D), dscore_t, mask=within(d, e, D, E))

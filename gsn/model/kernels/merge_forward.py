@@ -7,7 +7,7 @@ powers of 2, which is what a GPU computes.
 import triton
 import triton.language as tl
 
-from gsn.model.kernels.common import UNIT, keep, load_cells, rows_of, sees, store_cells
+from gsn.model.kernels.common import UNIT, keep, load_cells, rows_of, seed_of, sees, store_cells
 
 
 @triton.jit
@@ -86,7 +86,7 @@ def merge_forward(
     query_ptr: tl.tensor, position_ptr: tl.tensor, value_h_ptr: tl.tensor, score_h_ptr: tl.tensor,
     value_t_ptr: tl.tensor, score_t_ptr: tl.tensor, value_place_ptr: tl.tensor,
     score_place_ptr: tl.tensor, weight_ptr: tl.tensor, y_ptr: tl.tensor, lse_ptr: tl.tensor,
-    unseen_ptr: tl.tensor, seed_ptr: tl.tensor, n_rows: tl.tensor, n_views: tl.tensor,
+    seeing_ptr: tl.tensor, seed_ptr: tl.tensor, n_rows: tl.tensor, n_views: tl.tensor,
     C: tl.constexpr, E: tl.constexpr, F: tl.constexpr, D: tl.constexpr, K: tl.constexpr,
     R: tl.constexpr, BE: tl.constexpr, BF: tl.constexpr, BD: tl.constexpr, BK: tl.constexpr,
     BR: tl.constexpr, BN: tl.constexpr, B: tl.constexpr, SAVE: tl.constexpr, LOW: tl.constexpr,
@@ -109,11 +109,9 @@ def merge_forward(
     highest = tl.full([B, BN], LOW, tl.float32)
     total = tl.zeros([B, BN], tl.float32)
     merged = tl.zeros([B, BN], tl.float32)
-    unseen = tl.load(unseen_ptr + first + rows, mask=there, other=0.0) > 0
+    unseen = tl.load(seeing_ptr + first + rows, mask=there, other=0.0) == 0
     hidden = tl.where(unseen, 0.0, LOW)  # a sample that no view sees gets the mean of all of them
-    seed = 0
-    if P > 0:
-        seed = tl.load(seed_ptr)
+    seed = seed_of(seed_ptr, P)
     at = first
     for _view in range(n_views):
         h, t, difference, seen = load_view(

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from gsn.model.kernels.common import (
     UNIT,
+    add_cells,
+    add_sums,
     cells,
     dot_precision,
     drop,
@@ -26,13 +28,12 @@ from gsn.model.kernels.common import (
     store_cells,
     threshold,
     tile_of,
-    within,
     zeros_like,
 )
 
 
 @triton.jit
-def _load_layers(
+def _layers(
     w1_ptr: tl.tensor, w2_ptr: tl.tensor, inner: tl.tensor, hidden: tl.tensor, outer: tl.tensor,
     w1_stride: tl.tensor, CI: tl.constexpr, HD: tl.constexpr, CO: tl.constexpr, DT: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
@@ -74,7 +75,7 @@ def _mlp_forward(
     y = tl.zeros([B, BO], tl.float32)
     for start in range(0, HD, BH):
         hidden = start + tl.arange(0, BH)
-        w1, w2 = _load_layers(w1_ptr, w2_ptr, inner, hidden, outer, w1_stride, CI, HD, CO, DT)
+        w1, w2 = _layers(w1_ptr, w2_ptr, inner, hidden, outer, w1_stride, CI, HD, CO, DT)
         before = _hidden(u, w1, b1_ptr, extra_ptr, first, rows, there, hidden, group, HD, EXTRA, IP)
         after = tl.maximum(before, 0.0)
         if P > 0:
@@ -90,10 +91,13 @@ def _mlp_forward(
 
 @triton.jit
 def _hidden_gradient(
-    before: tl.tensor, dy: tl.tensor, w2: tl.tensor, seed_ptr: tl.tensor, first: tl.tensor,
-    rows: tl.tensor, hidden: tl.tensor, P: tl.constexpr, DT: tl.constexpr, IP: tl.constexpr,
+    u: tl.tensor, dy: tl.tensor, w1: tl.tensor, b1_ptr: tl.tensor, extra_ptr: tl.tensor,
+    w2: tl.tensor, seed_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor, there: tl.tensor,
+    hidden: tl.tensor, group: tl.tensor, HD: tl.constexpr, EXTRA: tl.constexpr, P: tl.constexpr,
+    DT: tl.constexpr, IP: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
     """Return the gradient before the ReLU, and what came out of it."""
+    before = _hidden(u, w1, b1_ptr, extra_ptr, first, rows, there, hidden, group, HD, EXTRA, IP)
     gradient = tl.dot(dy, w2, input_precision=IP)
     counts = before > 0
     if P > 0:
@@ -101,6 +105,52 @@ def _hidden_gradient(
         gradient *= 1.0 / (1.0 - P * UNIT)
         before *= 1.0 / (1.0 - P * UNIT)
     return tl.where(counts, gradient, 0.0).to(DT), tl.where(counts, before, 0.0).to(DT)
+
+
+@triton.jit
+def _load_rows(
+    x_ptr: tl.tensor, dy_ptr: tl.tensor, seed_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor,
+    there: tl.tensor, inner: tl.tensor, outer: tl.tensor, x_stride: tl.tensor, CI: tl.constexpr,
+    CO: tl.constexpr, NORM: tl.constexpr, EPS: tl.constexpr, P: tl.constexpr, DT: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Return x, normed; 1 / deviation of its rows; the gradient of the output before dropout."""
+    _x, unit, rstd = load_normed(x_ptr, first, rows, there, inner, x_stride, CI, NORM, EPS)
+    dy = load_cells(dy_ptr, first, rows, there, outer, CO, CO)
+    if P > 0:
+        dy = drop(dy.to(tl.float32), seed_ptr + 1, first, rows, outer, P).to(DT)
+    return unit, rstd, dy
+
+
+@triton.jit
+def _sum_weights(
+    sums: tl.tuple, gradient: tl.tensor, after: tl.tensor, u: tl.tensor, dy: tl.tensor,
+    ones: tl.tensor, IP: tl.constexpr,
+) -> tl.tuple:  # fmt: skip
+    """Return sums of gradients of both weights and biases with those of a tile added."""
+    dw1, db1, dw2, db2 = sums
+    return (
+        tl.dot(tl.trans(gradient), u, dw1, input_precision=IP),
+        tl.dot(tl.trans(gradient), ones, db1, input_precision=IP),
+        tl.dot(tl.trans(dy), after, dw2, input_precision=IP),
+        tl.dot(tl.trans(dy), ones, db2, input_precision=IP),
+    )
+
+
+@triton.jit
+def _store_gradient(
+    dx_ptr: tl.tensor, du: tl.tensor, unit: tl.tensor, rstd: tl.tensor, dy_ptr: tl.tensor,
+    first: tl.tensor, rows: tl.tensor, there: tl.tensor, inner: tl.tensor, outer: tl.tensor,
+    x_stride: tl.tensor, CI: tl.constexpr, CO: tl.constexpr, NORM: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+) -> None:  # fmt: skip
+    """Write the gradient of x, given that of the normed x; zero in columns that do not count."""
+    if NORM:
+        du = normalise_backward(du, unit, rstd, CI)
+    if RESIDUAL:
+        du += load_cells(dy_ptr, first, rows, there, outer, CO, CO).to(tl.float32)
+    mask = there[:, None] & (inner[None, :] < x_stride)
+    dx = du.to(dx_ptr.dtype.element_ty)
+    tl.store(cells(dx_ptr, first, rows, inner, x_stride), dx, mask=mask)
 
 
 @triton.jit
@@ -122,19 +172,18 @@ def _mlp_backward(
     """
     inner, outer = tl.arange(0, BI), tl.arange(0, BO)
     hidden = tl.program_id(1) * BH + tl.arange(0, BH)
-    ones = tl.full([B, 16], 1.0, DT)  # sums over rows are products: matrix units have time
+    ones = tl.full([B, 16], 1.0, DT)
+    sums: tl.tuple = ()
     if WEIGHT:
-        w1, w2 = _load_layers(w1_ptr, w2_ptr, inner, hidden, outer, w1_stride, CI, HD, CO, DT)
-        dw1, db1 = tl.zeros([BH, BI], tl.float32), tl.zeros([BH, 16], tl.float32)
-        dw2, db2 = tl.zeros([BO, BH], tl.float32), tl.zeros([BO, 16], tl.float32)
+        w1, w2 = _layers(w1_ptr, w2_ptr, inner, hidden, outer, w1_stride, CI, HD, CO, DT)
+        sums += (tl.zeros([BH, BI], tl.float32), tl.zeros([BH, 16], tl.float32))
+        sums += (tl.zeros([BO, BH], tl.float32), tl.zeros([BO, 16], tl.float32))
     for tile in range(tl.program_id(0), tl.cdiv(n_rows, B), tl.num_programs(0)):
         first, rows, there = rows_of(tile, n_rows, B)
-        _x, unit, rstd = load_normed(
-            x_ptr, first, rows, there, inner, x_stride, CI, NORM and not READY, EPS
-        )
-        dy = load_cells(dy_ptr, first, rows, there, outer, CO, CO)
-        if P > 0 and not READY:
-            dy = drop(dy.to(tl.float32), seed_ptr + 1, first, rows, outer, P).to(DT)
+        unit, rstd, dy = _load_rows(
+            x_ptr, dy_ptr, seed_ptr, first, rows, there, inner, outer, x_stride, CI, CO,
+            NORM and not READY, EPS, 0 if READY else P, DT,
+        )  # fmt: skip
         u = unit.to(DT)
         if u_ptr is not None:
             store_cells(u_ptr, first, rows, there, inner, CI, u, CI)
@@ -143,36 +192,28 @@ def _mlp_backward(
         for start in range(0, BH if WEIGHT else HD, BH):
             if not WEIGHT:
                 hidden = start + tl.arange(0, BH)
-                w1, w2 = _load_layers(
-                    w1_ptr, w2_ptr, inner, hidden, outer, w1_stride, CI, HD, CO, DT
-                )
-            before = _hidden(
-                u, w1, b1_ptr, extra_ptr, first, rows, there, hidden, group, HD, EXTRA, IP
-            )
+                w1, w2 = _layers(w1_ptr, w2_ptr, inner, hidden, outer, w1_stride, CI, HD, CO, DT)
             gradient, after = _hidden_gradient(
-                before, dy, w2, seed_ptr, first, rows, hidden, P, DT, IP
-            )
+                u, dy, w1, b1_ptr, extra_ptr, w2, seed_ptr, first, rows, there, hidden, group, HD,
+                EXTRA, P, DT, IP,
+            )  # fmt: skip
             if INPUT:
                 du = tl.dot(gradient, w1, du, input_precision=IP)
                 if EXTRA > 0:
                     store_cells(dextra_ptr, first, rows, there, hidden, HD, gradient, HD)
             if WEIGHT:
-                dw1 = tl.dot(tl.trans(gradient), u, dw1, input_precision=IP)
-                db1 = tl.dot(tl.trans(gradient), ones, db1, input_precision=IP)
-                dw2 = tl.dot(tl.trans(dy), after, dw2, input_precision=IP)
-                db2 = tl.dot(tl.trans(dy), ones, db2, input_precision=IP)
+                sums = _sum_weights(sums, gradient, after, u, dy, ones, IP)
         if INPUT:
-            if NORM:
-                du = normalise_backward(du, unit, rstd, CI)
-            if RESIDUAL:
-                du += load_cells(dy_ptr, first, rows, there, outer, CO, CO).to(tl.float32)
-            store_cells(dx_ptr, first, rows, there, inner, x_stride, du, CI)
+            _store_gradient(
+                dx_ptr, du, unit, rstd, dy_ptr, first, rows, there, inner, outer, x_stride, CI, CO,
+                NORM, RESIDUAL,
+            )  # fmt: skip
     if WEIGHT:
-        tl.atomic_add(cells(dw1_ptr, 0, hidden, inner, CI), dw1, mask=within(hidden, inner, HD, CI))
-        tl.atomic_add(db1_ptr + hidden, tl.sum(db1, axis=1) / 16, mask=hidden < HD)
-        tl.atomic_add(cells(dw2_ptr, 0, outer, hidden, HD), dw2, mask=within(outer, hidden, CO, HD))
+        add_cells(dw1_ptr, hidden, inner, sums[0], HD, CI)
+        add_sums(db1_ptr, hidden, sums[1], HD)
+        add_cells(dw2_ptr, outer, hidden, sums[2], CO, HD)
         if tl.program_id(1) == 0:
-            tl.atomic_add(db2_ptr + outer, tl.sum(db2, axis=1) / 16, mask=outer < CO)
+            add_sums(db2_ptr, outer, sums[3], CO)
 
 
 class _Mlp(torch.autograd.Function):
@@ -218,7 +259,7 @@ class _Mlp(torch.autograd.Function):
         dx = dextra = None
         needed = ctx.needs_input_grad[0] or extra is not None
         if needed:
-            dx = torch.zeros_like(x) if x.shape[-1] > sizes["CI"] else torch.empty_like(x)
+            dx = torch.zeros_like(x) if x.shape[-1] > sizes["BI"] else torch.empty_like(x)
         if extra is not None:
             dextra = x.new_empty(n_rows, sizes["HD"])
         parts = triton.cdiv(sizes["HD"], sizes["BH"])

@@ -17,7 +17,7 @@ from gsn.model.feature_head import FeatureHead
 from gsn.model.kernels.blend import blend
 from gsn.model.kernels.blocks import SEEDS_OF_PAIR, Observed, ray_block, view_block
 from gsn.model.kernels.branch import Branch
-from gsn.model.kernels.common import Seeds
+from gsn.model.kernels.common import Seeds, behind_norm
 from gsn.model.kernels.fetch import Samples, fetch, fetch_unit
 from gsn.model.kernels.linear import linear
 from gsn.model.kernels.mlp import mlp
@@ -57,9 +57,9 @@ def render_colour(
     samples = Samples(flat, origins, sources.cameras, pixel_centre, parity)
     fetched = fetch(sources.encoded, sources.images.float(), samples)
     tokens = mlp(fetched.appearance, *_embedding(renderer))
-    token, unseen, tokens = pool(tokens, fetched.colour, parity)
-    seen = Observed(tokens, None, fetched.ray_difference, fetched.colour, unseen)
-    used = _used(renderer, seen, points.shape[:2])
+    token, n_seeing, tokens = pool(tokens, fetched.colour, parity)
+    seen = Observed(tokens, None, fetched.ray_difference, fetched.colour, n_seeing)
+    used = renderer.used_samples(n_seeing.view(points.shape[:2]), len(tokens))
     place = encode(flat if parity else contract(flat), dtype)
     seeds = Seeds(flat.device, _dropout(renderer), SEEDS_OF_PAIR * len(renderer.view_blocks))
     branch = Branch(flat.device)
@@ -148,11 +148,6 @@ def _informed(
     return mlp(token, own, (second.weight, second.bias), eps, extra)
 
 
-def _used(renderer: Renderer, seen: Observed, shape: torch.Size) -> Tensor:
-    visible = seen.colour[..., 3].T > 0
-    return renderer.used_samples(visible.reshape(*shape, -1))
-
-
 def _mean(
     values: Tensor,  # (N, C)
     used: Tensor,  # (R, S), bool
@@ -171,13 +166,8 @@ def _blend(
     norm: torch.nn.LayerNorm | None = None,  # of the token, if it is not normed yet
 ) -> tuple[Tensor, Tensor, Tensor]:  # (R, 3 or D), (R, S), (V, N, F)
     """Average colours, or teacher features if there are, over views, then over samples."""
-    to_key = module.key.weight.T
-    surface: tuple[Tensor, Tensor] = module.surface.weight, module.surface.bias
-    query = to_key @ module.query.weight, to_key @ module.query.bias
-    eps = None
-    if norm is not None:
-        surface, query = branch.behind_norm(norm, *surface), branch.behind_norm(norm, *query)
-        eps = norm.eps
+    surface, query = branch.make(lambda: _blend_layers(module, norm))
+    eps = None if norm is None else norm.eps
     along = linear(token, *surface, eps, dtype=torch.float32)
     share = along.view(used.shape).masked_fill(~used, -torch.inf).softmax(dim=1)
     by_sample, tokens = blend(
@@ -186,6 +176,18 @@ def _blend(
     )
     by_ray = by_sample.view(*used.shape, -1)
     return torch.einsum("rs,rsd->rd", share, by_ray), share, tokens
+
+
+def _blend_layers(
+    module: SurfaceBlend, norm: torch.nn.LayerNorm | None
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return what makes of a token how much it is the surface, and the query of its views."""
+    to_key = module.key.weight.T
+    surface = module.surface.weight, module.surface.bias
+    query = to_key @ module.query.weight, to_key @ module.query.bias
+    if norm is None:
+        return surface, query
+    return behind_norm(norm, *surface), behind_norm(norm, *query)
 
 
 def _attended(block: RayTransformer, token: Tensor, used: Tensor) -> Tensor:

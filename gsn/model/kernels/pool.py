@@ -15,18 +15,18 @@ _ROWS = 32
 @triton.jit
 def _pool_forward(
     h_ptr: tl.tensor, colour_ptr: tl.tensor, y_ptr: tl.tensor, which_ptr: tl.tensor,
-    unseen_ptr: tl.tensor, n_rows: tl.tensor, n_views: tl.tensor, C: tl.constexpr, BC: tl.constexpr,
+    seeing_ptr: tl.tensor, n_rows: tl.tensor, n_views: tl.tensor, C: tl.constexpr, BC: tl.constexpr,
     B: tl.constexpr, ALL: tl.constexpr, LOW: tl.constexpr,
 ) -> None:  # fmt: skip
     first, rows, there = rows_of(tl.program_id(0), n_rows, B)
     columns = tl.arange(0, BC)
     best = tl.full([B, BC], LOW, tl.float32)
     which = tl.full([B, BC], -1, tl.int32)
-    unseen = tl.full([B], 1.0, tl.float32)
+    seeing = tl.zeros([B], tl.float32)
     at = first
     for view in range(n_views):
         seen = sees(colour_ptr, at, rows, there)
-        unseen = tl.where(seen, 0.0, unseen)
+        seeing += tl.where(seen, 1.0, 0.0)
         h = load_cells(h_ptr, at, rows, there, columns, C, C).to(tl.float32)
         better = h > best
         if not ALL:
@@ -37,7 +37,7 @@ def _pool_forward(
     best = tl.where(which >= 0, best, 0.0)
     store_cells(y_ptr, first, rows, there, columns, C, best, C)
     store_cells(which_ptr, first, rows, there, columns, C, which, C)
-    tl.store(unseen_ptr + first + rows, unseen, mask=there)
+    tl.store(seeing_ptr + first + rows, seeing, mask=there)
 
 
 @triton.jit
@@ -66,19 +66,19 @@ class _Pool(torch.autograd.Function):
         n_views, n_rows, channels = observations.shape
         pooled = observations.new_empty(n_rows, channels)
         which = torch.empty(n_rows, channels, device=pooled.device, dtype=torch.int16)
-        unseen = torch.empty(n_rows, device=pooled.device)
+        seeing = torch.empty(n_rows, device=pooled.device)
         sizes = {"C": channels, "BC": padded(channels), "B": _ROWS}
         _pool_forward[(triton.cdiv(n_rows, _ROWS),)](
-            *(observations, colour, pooled, which, unseen, n_rows, n_views),
+            *(observations, colour, pooled, which, seeing, n_rows, n_views),
             **sizes,
             ALL=parity,
             LOW=MASKED,
         )
         ctx.save_for_backward(which)
         ctx.n_views, ctx.sizes = n_views, sizes
-        ctx.mark_non_differentiable(unseen)
+        ctx.mark_non_differentiable(seeing)
         ctx.set_materialize_grads(False)
-        return pooled, unseen, observations
+        return pooled, seeing, observations
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, _: None, later: Tensor | None) -> Any:
@@ -101,9 +101,9 @@ def pool(
     colour: Tensor,  # (V, N, 4), the last one tells whether the view sees the sample
     parity: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # (N, C), (N,), (V, N, C)
-    """Return the maximum, 1 where no view sees a sample, and the observations for later use.
+    """Return the maximum, how many views see a sample, and the observations for later use.
 
     What is passed through gathers its gradient in one buffer, kernel by kernel.
     """
-    pooled, unseen, passed = _Pool.apply(observations, colour, parity)  # type: ignore[no-untyped-call]
-    return pooled, unseen, passed
+    pooled, seeing, passed = _Pool.apply(observations, colour, parity)  # type: ignore[no-untyped-call]
+    return pooled, seeing, passed

@@ -42,11 +42,11 @@ def test_the_maximum_is_that_of_the_readable_module(assert_twins, shape, parity)
     assert_twins(*run, {"observations": observations}, {})
 
 
-def test_it_tells_which_samples_no_view_sees():
+def test_it_counts_the_views_that_see_a_sample():
     observations, colour = make_input(3, 70, 16)
-    unseen = pool(observations, colour, False)[1]
-    assert torch.equal(unseen > 0, (colour[..., 3] == 0).all(dim=0))
-    assert set(unseen.tolist()) == {0.0, 1.0}
+    n_seeing = pool(observations, colour, False)[1]
+    assert torch.equal(n_seeing, colour[..., 3].sum(dim=0))
+    assert set(n_seeing.tolist()) == {0.0, 1.0, 2.0, 3.0}
 
 
 @pytest.mark.parametrize("parity", [False, True])
