@@ -18,14 +18,14 @@ _ROWS = 32
 
 @triton.jit
 def _score(
-    h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, colour_ptr: tl.tensor,
+    h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, visible_ptr: tl.tensor,
     query: tl.tensor, query_t: tl.tensor, near: tl.tensor, at: tl.tensor, rows: tl.tensor,
     there: tl.tensor, f: tl.tensor, d: tl.tensor, four: tl.tensor, F: tl.constexpr, D: tl.constexpr,
     LOW: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
     h = load_cells(h_ptr, at, rows, there, f, F, F).to(tl.float32)
     difference = load_cells(difference_ptr, at, rows, there, four, 4, 4).to(tl.float32)
-    seen = sees(colour_ptr, at, rows, there)
+    seen = sees(visible_ptr, at, rows, there)
     score = tl.sum(h * query, axis=1) + tl.sum(difference * near, axis=1)
     t = h
     if D > 0:
@@ -51,9 +51,9 @@ def _load_query(
 @triton.jit
 def _blend_forward(
     h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, colour_ptr: tl.tensor,
-    query_ptr: tl.tensor, y_ptr: tl.tensor, lse_ptr: tl.tensor, n_rows: tl.tensor,
-    n_views: tl.tensor, F: tl.constexpr, D: tl.constexpr, BF: tl.constexpr, BD: tl.constexpr,
-    Q: tl.constexpr, BO: tl.constexpr, B: tl.constexpr, LOW: tl.constexpr,
+    visible_ptr: tl.tensor, query_ptr: tl.tensor, y_ptr: tl.tensor, lse_ptr: tl.tensor,
+    n_rows: tl.tensor, n_views: tl.tensor, F: tl.constexpr, D: tl.constexpr, BF: tl.constexpr,
+    BD: tl.constexpr, Q: tl.constexpr, BO: tl.constexpr, B: tl.constexpr, LOW: tl.constexpr,
 ) -> None:  # fmt: skip
     first, rows, there = rows_of(tl.program_id(0), n_rows, B)
     f, d, outer, four = tl.arange(0, BF), tl.arange(0, BD), tl.arange(0, BO), tl.arange(0, 4)
@@ -64,7 +64,7 @@ def _blend_forward(
     at = first
     for _view in range(n_views):
         _h, value, _difference, _seen, score = _score(
-            h_ptr, t_ptr, difference_ptr, colour_ptr, query, query_t, near, at, rows, there, f,
+            h_ptr, t_ptr, difference_ptr, visible_ptr, query, query_t, near, at, rows, there, f,
             d, four, F, D, LOW,
         )  # fmt: skip
         if D == 0:
@@ -83,10 +83,11 @@ def _blend_forward(
 @triton.jit
 def _blend_backward(
     h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, colour_ptr: tl.tensor,
-    query_ptr: tl.tensor, y_ptr: tl.tensor, lse_ptr: tl.tensor, dy_ptr: tl.tensor,
-    later_ptr: tl.tensor, dh_ptr: tl.tensor, dquery_ptr: tl.tensor, n_rows: tl.tensor,
-    n_views: tl.tensor, F: tl.constexpr, D: tl.constexpr, BF: tl.constexpr, BD: tl.constexpr,
-    Q: tl.constexpr, BO: tl.constexpr, B: tl.constexpr, LOW: tl.constexpr, LATER: tl.constexpr,
+    visible_ptr: tl.tensor, query_ptr: tl.tensor, y_ptr: tl.tensor, lse_ptr: tl.tensor,
+    dy_ptr: tl.tensor, later_ptr: tl.tensor, dh_ptr: tl.tensor, dquery_ptr: tl.tensor,
+    n_rows: tl.tensor, n_views: tl.tensor, F: tl.constexpr, D: tl.constexpr, BF: tl.constexpr,
+    BD: tl.constexpr, Q: tl.constexpr, BO: tl.constexpr, B: tl.constexpr, LOW: tl.constexpr,
+    LATER: tl.constexpr,
 ) -> None:  # fmt: skip
     first, rows, there = rows_of(tl.program_id(0), n_rows, B)
     f, d, outer, four = tl.arange(0, BF), tl.arange(0, BD), tl.arange(0, BO), tl.arange(0, 4)
@@ -100,7 +101,7 @@ def _blend_backward(
     at = first
     for _view in range(n_views):
         h, value, difference, seen, score = _score(
-            h_ptr, t_ptr, difference_ptr, colour_ptr, query, query_t, near, at, rows, there, f,
+            h_ptr, t_ptr, difference_ptr, visible_ptr, query, query_t, near, at, rows, there, f,
             d, four, F, D, LOW,
         )  # fmt: skip
         if D == 0:
@@ -126,7 +127,7 @@ class _Blend(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, observations: Tensor, teacher: Tensor | None, difference: Tensor,
-        colour: Tensor, query: Tensor,
+        colour: Tensor, visible: Tensor, query: Tensor,
     ) -> Any:  # fmt: skip
         n_views, n_rows, width = observations.shape
         query = query.contiguous()
@@ -136,7 +137,7 @@ class _Blend(torch.autograd.Function):
         sizes: dict[str, Any] = {"F": width, "D": channels, "Q": channels or 3}
         sizes |= {"BF": padded(width), "BD": padded(channels)}
         sizes |= {"BO": padded(channels) if channels else 4, "B": _ROWS, "LOW": MASKED}
-        given = (observations, teacher, difference, colour, query, blended, lse)
+        given = (observations, teacher, difference, colour, visible, query, blended, lse)
         _blend_forward[(triton.cdiv(n_rows, _ROWS),)](*given, n_rows, n_views, **sizes)
         ctx.save_for_backward(*given)
         ctx.sizes = sizes
@@ -146,24 +147,25 @@ class _Blend(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, later: Tensor | None) -> Any:
         if dy is None:
-            return later, None, None, None, None
+            return later, None, None, None, None, None
         given = ctx.saved_tensors
         n_views, n_rows, _ = given[0].shape
-        dh, dquery = torch.empty_like(given[0]), torch.empty_like(given[4])
+        dh, dquery = torch.empty_like(given[0]), torch.empty_like(given[5])
         later = None if later is None else later.contiguous()
         _blend_backward[(triton.cdiv(n_rows, _ROWS),)](
             *(*given, dy.contiguous(), later, dh, dquery, n_rows, n_views),
             **ctx.sizes,
             LATER=later is not None,
         )
-        return dh, None, None, None, dquery
+        return dh, None, None, None, None, dquery
 
 
 def blend(
     observations: Tensor,  # (V, N, F)
     teacher: Tensor | None,  # (V, N, D), without gradient
     ray_difference: Tensor,  # (V, N, 4)
-    colour: Tensor,  # (V, N, 4), the last one tells whether the view sees the sample
+    colour: Tensor,  # (V, N, 4): RGB and anything
+    visible: Tensor,  # (V, N), above 0 where the view sees the sample
     query: Tensor,  # (N, F + D + 4), of observations, teacher features and ray differences
 ) -> tuple[Tensor, Tensor]:  # (N, D), float32; (V, N, F)
     """Return the weighted mean of the teacher features, without them of the colours, (N, 3).
@@ -171,5 +173,6 @@ def blend(
     Of a sample that no view sees it is zero, as all of them are. The observations come back too,
     to be used from here on.
     """
-    blended, passed = _Blend.apply(observations, teacher, ray_difference, colour, query)  # type: ignore[no-untyped-call]
+    given = observations, teacher, ray_difference, colour, visible, query
+    blended, passed = _Blend.apply(*given)  # type: ignore[no-untyped-call]
     return blended, passed

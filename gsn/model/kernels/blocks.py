@@ -27,7 +27,8 @@ class Observed:
     tokens: Tensor  # (V, N, F)
     teacher: Tensor | None  # (V, N, D); the feature head reads it beside the tokens
     ray_difference: Tensor  # (V, N, 4)
-    colour: Tensor  # (V, N, 4), float32: RGB; 1 where the view sees the sample, else 0
+    colour: Tensor  # (V, N, 4), float32: RGB and 0
+    visible: Tensor  # (V, N), uint8: 1 where the view sees the sample
     n_seeing: Tensor  # (N,), float32: how many views see the sample
 
 
@@ -43,7 +44,7 @@ def view_block(
     weights, of_query = branch.make(lambda: _merged_weights(block, width))
     query, token = linear_beside(token, *of_query, block.attention_norm.eps)
     merged, tokens = merge(
-        *(seen.tokens, seen.teacher, seen.ray_difference, seen.colour, seen.n_seeing, query),
+        *(seen.tokens, seen.teacher, seen.ray_difference, seen.visible, seen.n_seeing, query),
         *(weights, seeds.dropout, seeds.next()),
     )
     return _add_to(block, token, merged, seeds, branch), tokens

@@ -53,9 +53,9 @@ def store_cells(
 
 
 @triton.jit
-def sees(colour_ptr: tl.tensor, at: tl.tensor, rows: tl.tensor, there: tl.tensor) -> tl.tensor:
-    """Return whether a view sees samples: what stands behind their colour, (V, N, 4)."""
-    return tl.load(colour_ptr + at * 4 + 3 + rows * 4, mask=there, other=0.0) > 0
+def sees(visible_ptr: tl.tensor, at: tl.tensor, rows: tl.tensor, there: tl.tensor) -> tl.tensor:
+    """Return whether a view sees samples, of numbers (V, N)."""
+    return tl.load(visible_ptr + at + rows, mask=there, other=0) > 0
 
 
 @triton.jit

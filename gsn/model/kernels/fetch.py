@@ -25,7 +25,8 @@ class Fetched:
     """What V source views show at N samples."""
 
     appearance: Tensor  # (V, N, F + 3 and padding): encoder features, colour
-    colour: Tensor  # (V, N, 4), float32: RGB; 1 where the view sees the sample, else 0
+    colour: Tensor  # (V, N, 4), float32: RGB and 0
+    visible: Tensor  # (V, N), uint8: 1 where the view sees the sample
     ray_difference: Tensor  # (V, N, 4)
 
 
@@ -137,10 +138,10 @@ def _store_ray_difference(
 def _fetch_forward(
     points_ptr: tl.tensor, origins_ptr: tl.tensor, plane_ptr: tl.tensor, centres_ptr: tl.tensor,
     images_ptr: tl.tensor, encoded_ptr: tl.tensor, appearance_ptr: tl.tensor, colour_ptr: tl.tensor,
-    difference_ptr: tl.tensor, n_rows: tl.tensor, n_samples: tl.tensor, height: tl.tensor,
-    width: tl.tensor, h: tl.tensor, w: tl.tensor, scale_x: tl.tensor, scale_y: tl.tensor,
-    F: tl.constexpr, BF: tl.constexpr, STRIDE: tl.constexpr, B: tl.constexpr, CENTRE: tl.constexpr,
-    EXACT: tl.constexpr, DT: tl.constexpr,
+    visible_ptr: tl.tensor, difference_ptr: tl.tensor, n_rows: tl.tensor, n_samples: tl.tensor,
+    height: tl.tensor, width: tl.tensor, h: tl.tensor, w: tl.tensor, scale_x: tl.tensor,
+    scale_y: tl.tensor, F: tl.constexpr, BF: tl.constexpr, STRIDE: tl.constexpr, B: tl.constexpr,
+    CENTRE: tl.constexpr, EXACT: tl.constexpr, DT: tl.constexpr,
 ) -> None:  # fmt: skip
     first, offsets, there = rows_of(tl.program_id(0), n_rows, B)
     rows = first + offsets
@@ -159,9 +160,8 @@ def _fetch_forward(
     at = view * n_rows + first
     store_cells(appearance_ptr, at, offsets, there, columns, STRIDE, features, F)
     store_cells(appearance_ptr + F, at, offsets, there, rgba, STRIDE, colour, 3)
-    seen = visible.to(tl.float32)[:, None] + tl.zeros_like(colour)
-    colour = tl.where(rgba[None, :] < 3, colour, seen)
     store_cells(colour_ptr, at, offsets, there, rgba, 4, colour, 4)
+    tl.store(visible_ptr + at + offsets, visible.to(tl.uint8), mask=there)
     _store_ray_difference(
         difference_ptr, px, py, pz, origins_ptr, centres_ptr, rows, there, view, n_samples,
         at + offsets, DT,
@@ -209,6 +209,7 @@ class _Fetch(torch.autograd.Function):
         by_cell = encoded.permute(0, 2, 3, 1).contiguous()
         appearance = encoded.new_empty(n_views, n_rows, stride)
         colour = torch.empty(n_views, n_rows, 4, device=encoded.device)
+        visible = torch.empty(n_views, n_rows, device=encoded.device, dtype=torch.uint8)
         difference = encoded.new_empty(n_views, n_rows, 4)
         planes = cameras.world_to_plane.contiguous()
         scales = _scales(cameras, h, w, samples.parity)
@@ -216,7 +217,7 @@ class _Fetch(torch.autograd.Function):
         sizes |= {"STRIDE": stride, "CENTRE": samples.pixel_centre, "EXACT": not samples.parity}
         _fetch_forward[(triton.cdiv(n_rows, _ROWS), n_views)](
             *(samples.points, samples.origins, planes, cameras.centres.contiguous()),
-            *(images.contiguous(), by_cell, appearance, colour, difference),
+            *(images.contiguous(), by_cell, appearance, colour, visible, difference),
             *(n_rows, n_rows // len(samples.origins), cameras.height, cameras.width, h, w),
             *scales,
             **sizes,
@@ -225,9 +226,9 @@ class _Fetch(torch.autograd.Function):
         ctx.save_for_backward(samples.points, planes)
         ctx.place = (n_rows, cameras.height, cameras.width, h, w, *scales)
         ctx.sizes, ctx.shape, ctx.dtype = sizes, by_cell.shape, dtype
-        ctx.mark_non_differentiable(colour, difference)
+        ctx.mark_non_differentiable(colour, visible, difference)
         ctx.set_materialize_grads(False)
-        return appearance, colour, difference
+        return appearance, colour, visible, difference
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor | None, *_: Any) -> Any:

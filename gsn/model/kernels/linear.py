@@ -189,11 +189,12 @@ def linear_beside(
     x: Tensor,  # (..., CI)
     weight: Tensor,  # (CO, CI), float32
     bias: Tensor,  # (CO,)
-    eps: float,
+    eps: float | None = None,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:  # (..., CO), (..., CI)
-    """Return weight · norm(x) + bias, and x, to be used from here on.
+    """Return what `linear` does, and x, to be used from here on.
 
     What is passed through gathers its gradient in one buffer, kernel by kernel.
     """
-    result, passed = _Linear.apply(x, weight, bias, None, eps, 0.0, None, None)  # type: ignore[no-untyped-call]
+    result, passed = _Linear.apply(x, weight, bias, None, eps, 0.0, None, dtype)  # type: ignore[no-untyped-call]
     return result, passed

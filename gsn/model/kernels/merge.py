@@ -45,7 +45,7 @@ class MergeWeights(NamedTuple):
 class _Merge(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, observations: Tensor, teacher: Tensor | None, difference: Tensor, colour: Tensor,
+        ctx: Any, observations: Tensor, teacher: Tensor | None, difference: Tensor, visible: Tensor,
         n_seeing: Tensor, query: Tensor, dropout: float, seed: Tensor | None, save: bool,
         *weights: Tensor | None,
     ) -> Any:  # fmt: skip
@@ -59,7 +59,17 @@ class _Merge(torch.autograd.Function):
         sizes = _sizes(query.shape[-1], width, channels, hidden, inputs, dropout, merged.dtype)
         launch = _launch(merged.dtype, min(64, padded(width + channels)), stages=3)
         blocks = triton.cdiv(width + channels, launch["BN"])
-        given = (observations, teacher, difference, colour, query, *products, merged, lse, n_seeing)
+        given = (
+            observations,
+            teacher,
+            difference,
+            visible,
+            query,
+            *products,
+            merged,
+            lse,
+            n_seeing,
+        )
         merge_forward[(triton.cdiv(n_rows, launch["B"]), blocks)](
             *(*given, seed, n_rows, n_views), **sizes, **launch, SAVE=save, LOW=MASKED
         )
@@ -78,10 +88,9 @@ class _Merge(torch.autograd.Function):
         width, position = dy.shape[-1], weights[0]
         dh, dquery = torch.empty_like(observations), torch.empty_like(query)
         dinner = query.new_empty(n_views, n_rows, query.shape[-1])
-        dplace = query.new_empty(n_views, n_rows, ctx.sizes["BK"])
         dvalue = query.new_empty(n_views, n_rows, width)
         later = None if later is None else later.contiguous()
-        *of_most, dweight = of_weights = zeros_like(*weights)
+        dposition, *of_most, dweight = of_weights = zeros_like(*weights)
         block = padded(width)
         launch = _launch(dh.dtype, min(64, block), stages=2)
         per_processor = 2
@@ -91,8 +100,8 @@ class _Merge(torch.autograd.Function):
         tiles = triton.cdiv(n_rows, launch["B"])
         programs = n_programs(tiles, dy.device, per_processor=per_processor)
         merge_backward_input[(programs,)](
-            *(*given, dy.contiguous(), later, dh, dquery, dinner, dplace, dvalue, dweight),
-            *(seed, n_rows, n_views),
+            *(*given, dy.contiguous(), later, dh, dquery, dinner, dvalue, dposition),
+            *(dweight, seed, n_rows, n_views),
             **ctx.sizes,
             **launch,
             BC=block,
@@ -102,7 +111,7 @@ class _Merge(torch.autograd.Function):
         blocks, tiles = triton.cdiv(width, launch["BN"]), triton.cdiv(n_views * n_rows, launch["B"])
         sizes = {name: size for name, size in ctx.sizes.items() if name != "P"}
         merge_backward_weight[(n_programs(tiles, dy.device, blocks), blocks)](
-            *(observations, teacher, difference, position, dinner, dplace, dvalue, *of_most),
+            *(observations, teacher, difference, position, dinner, dvalue, *of_most),
             n_views * n_rows,
             **sizes,
             **launch,
@@ -136,8 +145,8 @@ def merge(
     observations: Tensor,  # (V, N, F)
     teacher: Tensor | None,  # (V, N, D), without gradient; C = F + D
     ray_difference: Tensor,  # (V, N, 4), without gradient
-    colour: Tensor,  # (V, N, 4), the last one tells whether the view sees the sample
-    n_seeing: Tensor,  # (N,), float32: how many do
+    visible: Tensor,  # (V, N), above 0 where the view sees the sample
+    n_seeing: Tensor,  # (N,), how many do
     query: Tensor,  # (N, E), in the hidden layer of the score
     weights: MergeWeights,
     dropout: float = 0.0,
@@ -145,7 +154,7 @@ def merge(
 ) -> tuple[Tensor, Tensor]:  # (N, C), (V, N, F)
     """Return what attention makes of the views, and the observations, to be used from here on."""
     merged, passed = _Merge.apply(
-        *(observations, teacher, ray_difference, colour, n_seeing, query, dropout, seed),
+        *(observations, teacher, ray_difference, visible, n_seeing, query, dropout, seed),
         torch.is_grad_enabled(),
         *weights,
     )  # type: ignore[no-untyped-call]

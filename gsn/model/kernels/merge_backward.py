@@ -107,13 +107,23 @@ def _gradients_of_view(
 
 
 @triton.jit
+def _add_channels(
+    dweight_ptr: tl.tensor, dweights: tl.tuple, e: tl.tensor, C: tl.constexpr, E: tl.constexpr,
+    BC: tl.constexpr, BN: tl.constexpr,
+) -> None:  # fmt: skip
+    for part in tl.static_range(BC // BN):
+        n = part * BN + tl.arange(0, BN)
+        add_cells(dweight_ptr, n, e, dweights[part] * _LN2, C, E)
+
+
+@triton.jit
 def merge_backward_input(
-    h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, colour_ptr: tl.tensor,
+    h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, visible_ptr: tl.tensor,
     query_ptr: tl.tensor, position_ptr: tl.tensor, value_h_ptr: tl.tensor, score_h_ptr: tl.tensor,
     value_t_ptr: tl.tensor, score_t_ptr: tl.tensor, value_place_ptr: tl.tensor,
     score_place_ptr: tl.tensor, weight_ptr: tl.tensor, y_ptr: tl.tensor, lse_ptr: tl.tensor,
     seeing_ptr: tl.tensor, dy_ptr: tl.tensor, later_ptr: tl.tensor, dh_ptr: tl.tensor,
-    dquery_ptr: tl.tensor, dinner_ptr: tl.tensor, dplace_ptr: tl.tensor, dvalue_ptr: tl.tensor,
+    dquery_ptr: tl.tensor, dinner_ptr: tl.tensor, dvalue_ptr: tl.tensor, dposition_ptr: tl.tensor,
     dweight_ptr: tl.tensor, seed_ptr: tl.tensor, n_rows: tl.tensor, n_views: tl.tensor,
     C: tl.constexpr, E: tl.constexpr, F: tl.constexpr, D: tl.constexpr, K: tl.constexpr,
     R: tl.constexpr, BC: tl.constexpr, BE: tl.constexpr, BF: tl.constexpr, BD: tl.constexpr,
@@ -122,7 +132,8 @@ def merge_backward_input(
 ) -> None:  # fmt: skip
     """Write the gradients of the inputs, and what those of most weights are products of.
 
-    That of the last layer of the score is summed here: its factor is as large as the observations.
+    Those of the first layer of the position and the last one of the score are summed here: one of
+    the two that they are products of would be all that it is for.
     """
     e, f, d = tl.arange(0, BE), tl.arange(0, BF), tl.arange(0, BD)
     k, r = tl.arange(0, BK), tl.arange(0, BR)
@@ -135,6 +146,7 @@ def merge_backward_input(
         BN, DT,
     )  # fmt: skip
     seed = seed_of(seed_ptr, P)
+    dposition = tl.zeros([BR, BK], tl.float32)
     for tile in range(tl.program_id(0), tl.cdiv(n_rows, B), tl.num_programs(0)):
         first, rows, there = rows_of(tile, n_rows, B)
         query = load_cells(query_ptr, first, rows, there, e, E, E).to(tl.float32)
@@ -143,7 +155,7 @@ def merge_backward_input(
         at = first
         for _view in range(n_views):
             h, t, difference, seen = load_view(
-                h_ptr, t_ptr, difference_ptr, colour_ptr, at, rows, there, f, d, r, F, D, R, DT
+                h_ptr, t_ptr, difference_ptr, visible_ptr, at, rows, there, f, d, r, F, D, R, DT
             )
             place = place_of(difference, position, DT, IP)
             inner = hidden_of(h, t, place, seen, query, score_h, score_t, score_place, D, DT, IP)
@@ -159,25 +171,23 @@ def merge_backward_input(
                 dh += load_cells(later_ptr, at, rows, there, f, F, F).to(tl.float32)
             store_cells(dh_ptr, at, rows, there, f, F, dh, F)
             dplace = tl.dot(dinner, score_place, dplace, input_precision=IP)
-            dplace = tl.where(place > 0, dplace, 0.0)
-            store_cells(dplace_ptr, at, rows, there, k, BK, dplace, BK)
+            dplace = tl.where(place > 0, dplace, 0.0).to(DT)
+            dposition = tl.dot(tl.trans(difference), dplace, dposition, input_precision=IP)
             at += n_rows
         store_cells(dquery_ptr, first, rows, there, e, E, dquery, E)
-    for part in tl.static_range(BC // BN):
-        n = part * BN + tl.arange(0, BN)
-        add_cells(dweight_ptr, n, e, dweights[part] * _LN2, C, E)
+    add_cells(dposition_ptr, k, r, tl.trans(dposition), K, R + 1)
+    _add_channels(dweight_ptr, dweights, e, C, E, BC, BN)
 
 
 @triton.jit
 def merge_backward_weight(
     h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, position_ptr: tl.tensor,
-    dinner_ptr: tl.tensor, dplace_ptr: tl.tensor, dvalue_ptr: tl.tensor, dposition_ptr: tl.tensor,
-    dvalue_h_ptr: tl.tensor, dscore_h_ptr: tl.tensor, dvalue_t_ptr: tl.tensor,
-    dscore_t_ptr: tl.tensor, dvalue_place_ptr: tl.tensor, dscore_place_ptr: tl.tensor,
-    n_rows: tl.tensor, C: tl.constexpr, E: tl.constexpr, F: tl.constexpr, D: tl.constexpr,
-    K: tl.constexpr, R: tl.constexpr, BE: tl.constexpr, BF: tl.constexpr, BD: tl.constexpr,
-    BK: tl.constexpr, BR: tl.constexpr, BN: tl.constexpr, B: tl.constexpr, DT: tl.constexpr,
-    IP: tl.constexpr,
+    dinner_ptr: tl.tensor, dvalue_ptr: tl.tensor, dvalue_h_ptr: tl.tensor, dscore_h_ptr: tl.tensor,
+    dvalue_t_ptr: tl.tensor, dscore_t_ptr: tl.tensor, dvalue_place_ptr: tl.tensor,
+    dscore_place_ptr: tl.tensor, n_rows: tl.tensor, C: tl.constexpr, E: tl.constexpr,
+    F: tl.constexpr, D: tl.constexpr, K: tl.constexpr, R: tl.constexpr, BE: tl.constexpr,
+    BF: tl.constexpr, BD: tl.constexpr, BK: tl.constexpr, BR: tl.constexpr, BN: tl.constexpr,
+    B: tl.constexpr, DT: tl.constexpr, IP: tl.constexpr,
 ) -> None:  # fmt: skip
     """Sum the gradients of all other weights over a share of the rows of all views."""
     e, f, d = tl.arange(0, BE), tl.arange(0, BF), tl.arange(0, BD)
@@ -191,14 +201,12 @@ def merge_backward_weight(
     dscore_t = tl.zeros([BD, BE], tl.float32)
     dvalue_place = tl.zeros([BN, BK], tl.float32)
     dscore_place = tl.zeros([BE, BK], tl.float32)
-    dposition = tl.zeros([BK, BR], tl.float32)
     for tile in range(tl.program_id(0), tl.cdiv(n_rows, B), tl.num_programs(0)):
         first, rows, there = rows_of(tile, n_rows, B)
         h = load_cells(h_ptr, first, rows, there, f, F, F)
         difference = load_difference(difference_ptr, first, rows, there, r, R, DT)
         place = place_of(difference, position, DT, IP)
         dinner = load_cells(dinner_ptr, first, rows, there, e, E, E)
-        dplace = load_cells(dplace_ptr, first, rows, there, k, BK, BK)
         dvalue = load_cells(dvalue_ptr, first, rows, there, n, C, C)
         dvalue_h = tl.dot(tl.trans(h), dvalue, dvalue_h, input_precision=IP)
         dscore_h = tl.dot(tl.trans(h), dinner, dscore_h, input_precision=IP)
@@ -208,13 +216,11 @@ def merge_backward_weight(
             dscore_t = tl.dot(tl.trans(t), dinner, dscore_t, input_precision=IP)
         dvalue_place = tl.dot(tl.trans(dvalue), place, dvalue_place, input_precision=IP)
         dscore_place = tl.dot(tl.trans(dinner), place, dscore_place, input_precision=IP)
-        dposition = tl.dot(tl.trans(dplace), difference, dposition, input_precision=IP)
     add_cells(dvalue_place_ptr, n, k, dvalue_place, C, K)
     tl.atomic_add(transposed(dvalue_h_ptr, f, n, F), dvalue_h, mask=within(f, n, F, C))
     if D > 0:
         tl.atomic_add(transposed(dvalue_t_ptr, d, n, D), dvalue_t, mask=within(d, n, D, C))
     if tl.program_id(1) == 0:  # what follows is the same for all channels
-        add_cells(dposition_ptr, k, r, dposition, K, R + 1)
         add_cells(dscore_place_ptr, e, k, dscore_place, E, K)
         tl.atomic_add(transposed(dscore_h_ptr, f, e, F), dscore_h, mask=within(f, e, F, E))
         if D > 0:

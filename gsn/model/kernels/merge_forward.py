@@ -12,7 +12,7 @@ from gsn.model.kernels.common import UNIT, keep, load_cells, rows_of, seed_of, s
 
 @triton.jit
 def load_view(
-    h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, colour_ptr: tl.tensor,
+    h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, visible_ptr: tl.tensor,
     at: tl.tensor, rows: tl.tensor, there: tl.tensor, f: tl.tensor, d: tl.tensor, r: tl.tensor,
     F: tl.constexpr, D: tl.constexpr, R: tl.constexpr, DT: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
@@ -22,7 +22,7 @@ def load_view(
     if D > 0:
         t = load_cells(t_ptr, at, rows, there, d, D, D)
     difference = load_difference(difference_ptr, at, rows, there, r, R, DT)
-    return h, t, difference, sees(colour_ptr, at, rows, there)
+    return h, t, difference, sees(visible_ptr, at, rows, there)
 
 
 @triton.jit
@@ -82,7 +82,7 @@ def hidden_of(
 
 @triton.jit
 def merge_forward(
-    h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, colour_ptr: tl.tensor,
+    h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, visible_ptr: tl.tensor,
     query_ptr: tl.tensor, position_ptr: tl.tensor, value_h_ptr: tl.tensor, score_h_ptr: tl.tensor,
     value_t_ptr: tl.tensor, score_t_ptr: tl.tensor, value_place_ptr: tl.tensor,
     score_place_ptr: tl.tensor, weight_ptr: tl.tensor, y_ptr: tl.tensor, lse_ptr: tl.tensor,
@@ -115,7 +115,7 @@ def merge_forward(
     at = first
     for _view in range(n_views):
         h, t, difference, seen = load_view(
-            h_ptr, t_ptr, difference_ptr, colour_ptr, at, rows, there, f, d, r, F, D, R, DT
+            h_ptr, t_ptr, difference_ptr, visible_ptr, at, rows, there, f, d, r, F, D, R, DT
         )
         place = place_of(difference, position, DT, IP)
         inner = hidden_of(h, t, place, seen, query, score_h, score_t, score_place, D, DT, IP)

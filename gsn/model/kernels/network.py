@@ -19,7 +19,7 @@ from gsn.model.kernels.blocks import SEEDS_OF_PAIR, Observed, ray_block, view_bl
 from gsn.model.kernels.branch import Branch
 from gsn.model.kernels.common import Seeds, behind_norm
 from gsn.model.kernels.fetch import Samples, fetch, fetch_unit
-from gsn.model.kernels.linear import linear
+from gsn.model.kernels.linear import linear, linear_beside
 from gsn.model.kernels.mlp import mlp
 from gsn.model.kernels.pool import pool
 from gsn.model.kernels.positions import WIDTH as ENCODED_WIDTH
@@ -57,8 +57,10 @@ def render_colour(
     samples = Samples(flat, origins, sources.cameras, pixel_centre, parity)
     fetched = fetch(sources.encoded, sources.images.float(), samples)
     tokens = mlp(fetched.appearance, *_embedding(renderer))
-    token, n_seeing, tokens = pool(tokens, fetched.colour, parity)
-    seen = Observed(tokens, None, fetched.ray_difference, fetched.colour, n_seeing)
+    token, n_seeing, tokens = pool(tokens, fetched.visible, parity)
+    seen = Observed(
+        *(tokens, None, fetched.ray_difference, fetched.colour, fetched.visible, n_seeing)
+    )
     used = renderer.used_samples(n_seeing.view(points.shape[:2]), len(tokens))
     place = encode(flat if parity else contract(flat), dtype)
     seeds = Seeds(flat.device, _dropout(renderer), SEEDS_OF_PAIR * len(renderer.view_blocks))
@@ -75,10 +77,11 @@ def render_colour(
         token = ray_block(last, token, None if parity else used, n_samples, seeds, branch)
     direction = encode(functional.normalize(rays.directions, dim=-1), dtype)
     decoded = _informed(renderer.direction_mlp, token, direction, branch, renderer.norm)
-    rgb = functional.linear(_mean(decoded, used), renderer.rgb.weight, renderer.rgb.bias)
+    blended: Tensor | float = 0.0
     if renderer.blend is not None:
-        blended, weights, tokens = _blend(renderer.blend, decoded, seen, used, branch)
-        rgb, seen = rgb + blended, replace(seen, tokens=tokens)
+        blended, weights, decoded, tokens = _blend(renderer.blend, decoded, seen, used, branch)
+        seen = replace(seen, tokens=tokens)
+    rgb = functional.linear(_mean(decoded, used), renderer.rgb.weight, renderer.rgb.bias) + blended
     return FastTokens(rgb, token, seen, used, samples, weights)
 
 
@@ -100,7 +103,7 @@ def render_feature(
         teacher = _teacher_as_published(maps, rendered.samples).to(dtype)
     else:
         teacher = fetch_unit(maps, sources.teacher.grid, rendered.samples, dtype)
-    pooled, _, _ = pool(teacher, seen.colour, head.parity)
+    pooled, _, _ = pool(teacher, seen.visible, head.parity)
     token = torch.cat([rendered.token, pooled], dim=-1)
     seen = replace(seen, teacher=teacher)
     seeds = Seeds(token.device, _dropout(head), SEEDS_OF_PAIR)
@@ -109,15 +112,15 @@ def render_feature(
     seen = replace(seen, tokens=tokens)
     used = None if head.parity else rendered.used
     token = ray_block(head.ray_block, token, used, n_samples, seeds, branch)
+    blended: Tensor | float = 0.0
+    if head.blend is not None:
+        of_views, _, token, _ = _blend(head.blend, token, seen, rendered.used, branch, head.norm)
+        blended = functional.normalize(of_views, dim=-1)
     # The mean of what the layer makes of samples, not the layer of their mean: the same, and the
     # normed token is never in memory.
     output = branch.behind_norm(head.norm, head.output.weight, head.output.bias)
     by_sample = linear(token, *output, head.norm.eps)
-    feature = _mean(by_sample, rendered.used)
-    if head.blend is None:
-        return feature
-    blended, _, _ = _blend(head.blend, token, seen, rendered.used, branch, head.norm)
-    return feature + functional.normalize(blended, dim=-1)
+    return _mean(by_sample, rendered.used) + blended
 
 
 def _embedding(renderer: Renderer) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -164,18 +167,21 @@ def _blend(
     used: Tensor,
     branch: Branch,
     norm: torch.nn.LayerNorm | None = None,  # of the token, if it is not normed yet
-) -> tuple[Tensor, Tensor, Tensor]:  # (R, 3 or D), (R, S), (V, N, F)
-    """Average colours, or teacher features if there are, over views, then over samples."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # (R, 3 or D), (R, S), (N, C), (V, N, F)
+    """Average colours, or teacher features if there are, over views, then over samples.
+
+    Token and observations come back too, to be used from here on.
+    """
     surface, query = branch.make(lambda: _blend_layers(module, norm))
     eps = None if norm is None else norm.eps
-    along = linear(token, *surface, eps, dtype=torch.float32)
+    along, token = linear_beside(token, *surface, eps, torch.float32)
     share = along.view(used.shape).masked_fill(~used, -torch.inf).softmax(dim=1)
+    of_token, token = linear_beside(token, *query, eps)
     by_sample, tokens = blend(
-        *(seen.tokens, seen.teacher, seen.ray_difference, seen.colour),
-        linear(token, *query, eps),
+        *(seen.tokens, seen.teacher, seen.ray_difference, seen.colour, seen.visible, of_token)
     )
     by_ray = by_sample.view(*used.shape, -1)
-    return torch.einsum("rs,rsd->rd", share, by_ray), share, tokens
+    return torch.einsum("rs,rsd->rd", share, by_ray), share, token, tokens
 
 
 def _blend_layers(

@@ -14,7 +14,7 @@ _ROWS = 32
 
 @triton.jit
 def _pool_forward(
-    h_ptr: tl.tensor, colour_ptr: tl.tensor, y_ptr: tl.tensor, which_ptr: tl.tensor,
+    h_ptr: tl.tensor, visible_ptr: tl.tensor, y_ptr: tl.tensor, which_ptr: tl.tensor,
     seeing_ptr: tl.tensor, n_rows: tl.tensor, n_views: tl.tensor, C: tl.constexpr, BC: tl.constexpr,
     B: tl.constexpr, ALL: tl.constexpr, LOW: tl.constexpr,
 ) -> None:  # fmt: skip
@@ -25,7 +25,7 @@ def _pool_forward(
     seeing = tl.zeros([B], tl.float32)
     at = first
     for view in range(n_views):
-        seen = sees(colour_ptr, at, rows, there)
+        seen = sees(visible_ptr, at, rows, there)
         seeing += tl.where(seen, 1.0, 0.0)
         h = load_cells(h_ptr, at, rows, there, columns, C, C).to(tl.float32)
         better = h > best
@@ -62,14 +62,14 @@ def _pool_backward(
 
 class _Pool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, observations: Tensor, colour: Tensor, parity: bool) -> Any:
+    def forward(ctx: Any, observations: Tensor, visible: Tensor, parity: bool) -> Any:
         n_views, n_rows, channels = observations.shape
         pooled = observations.new_empty(n_rows, channels)
         which = torch.empty(n_rows, channels, device=pooled.device, dtype=torch.int16)
         seeing = torch.empty(n_rows, device=pooled.device)
         sizes = {"C": channels, "BC": padded(channels), "B": _ROWS}
         _pool_forward[(triton.cdiv(n_rows, _ROWS),)](
-            *(observations, colour, pooled, which, seeing, n_rows, n_views),
+            *(observations, visible, pooled, which, seeing, n_rows, n_views),
             **sizes,
             ALL=parity,
             LOW=MASKED,
@@ -98,12 +98,12 @@ class _Pool(torch.autograd.Function):
 
 def pool(
     observations: Tensor,  # (V, N, C)
-    colour: Tensor,  # (V, N, 4), the last one tells whether the view sees the sample
+    visible: Tensor,  # (V, N), above 0 where the view sees the sample
     parity: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # (N, C), (N,), (V, N, C)
     """Return the maximum, how many views see a sample, and the observations for later use.
 
     What is passed through gathers its gradient in one buffer, kernel by kernel.
     """
-    pooled, seeing, passed = _Pool.apply(observations, colour, parity)  # type: ignore[no-untyped-call]
+    pooled, seeing, passed = _Pool.apply(observations, visible, parity)  # type: ignore[no-untyped-call]
     return pooled, seeing, passed

@@ -15,8 +15,9 @@ def make_input(shape):
     torch.manual_seed(0)
     seen = torch.rand(n_views, n_rows) < 0.7
     seen[:, [0, -1]] = False
-    colour = torch.cat([torch.rand(n_views, n_rows, 3), torch.ones(n_views, n_rows, 1)], dim=-1)
-    data = {"colour": colour * seen[..., None], "difference": torch.randn(n_views, n_rows, 4)}
+    colour = torch.rand(n_views, n_rows, 4) * seen[..., None]
+    difference = torch.randn(n_views, n_rows, 4)
+    data = {"colour": colour, "visible": seen.byte(), "difference": difference}
     data["teacher"] = None
     if channels:
         unit = functional.normalize(torch.randn(n_views, n_rows, channels), dim=-1)
@@ -32,7 +33,7 @@ def readable(data):
 
     def run(observations, query):
         score = (torch.cat([observations, *parts], dim=-1) * query).sum(-1)
-        weight = score.masked_fill(data["colour"][..., 3] == 0, -1e9).softmax(dim=0)
+        weight = score.masked_fill(data["visible"] == 0, -1e9).softmax(dim=0)
         return (weight[..., None] * values).sum(0), observations
 
     return run
@@ -42,7 +43,8 @@ def fast(data):
     def run(observations, query):
         dtype, teacher = observations.dtype, data["teacher"]
         teacher = None if teacher is None else teacher.to(dtype)
-        return blend(observations, teacher, data["difference"].to(dtype), data["colour"], query)
+        difference = data["difference"].to(dtype)
+        return blend(observations, teacher, difference, data["colour"], data["visible"], query)
 
     return run
 
@@ -65,7 +67,7 @@ def test_of_a_sample_that_no_view_sees_nothing_is_blended(channels):
 def test_views_that_do_not_see_a_sample_do_not_matter_however_far_their_scores(assert_twins, far):
     streams, data = make_input((3, 20, 16, 0))
     streams["query"][:, 0] = 1.0
-    streams["observations"][..., 0] = torch.where(data["colour"][..., 3] > 0, 0.0, far)
+    streams["observations"][..., 0] = torch.where(data["visible"] > 0, 0.0, far)
     assert_twins(fast(data), readable(data), streams, {})
 
 
@@ -82,5 +84,5 @@ def test_observations_that_are_used_later_only_pass_their_gradient_on():
 def test_in_bfloat16_it_is_near_float32(assert_twins, shape):
     streams, data = make_input(shape)
     rounded = {name: x if x is None else x.bfloat16().float() for name, x in data.items()}
-    rounded["colour"] = data["colour"]
+    rounded |= {name: data[name] for name in ("colour", "visible")}
     assert_twins(fast(data), readable(rounded), streams, {}, torch.bfloat16)

@@ -57,7 +57,7 @@ def fetched_by(sources, rays, points, parity):
     appearance = fetched.appearance[..., : n_features + 3]
     got = (
         *appearance.split([n_features, 3], dim=-1),
-        *(fetched.ray_difference, fetched.colour[..., :3], fetched.colour[..., 3] > 0),
+        *(fetched.ray_difference, fetched.colour[..., :3], fetched.visible > 0),
     )
     seen = observe(replace(sources, teacher=None), rays, points, parity)
     colour, features, difference, visible = (

@@ -78,13 +78,12 @@ def readable(given, factor=1.0, dtype=torch.float32):
 def fast(given, **dropout):
     def run(observations, query, teacher_value=None, teacher_score=None, **weights):
         seen, dtype = given.seen, observations.dtype
-        colour = torch.cat([torch.rand(*seen.shape, 3), seen[..., None]], dim=-1)
         n_seeing = seen.sum(0).float()
         products = MergeWeights(teacher_value=teacher_value, teacher_score=teacher_score, **weights)
         teacher = None if given.teacher is None else given.teacher.to(dtype)
         difference = given.difference.to(dtype)
         return merge(
-            observations, teacher, difference, colour, n_seeing, query, products, **dropout
+            observations, teacher, difference, seen.byte(), n_seeing, query, products, **dropout
         )
 
     return run
@@ -158,10 +157,9 @@ def test_with_its_merged_weights_a_view_block_is_the_readable_one(assert_twins, 
     teacher, difference, seen = given.teacher, given.difference, given.seen
     streams = {"token": torch.randn(n_rows, width + channels), "h": streams["observations"]}
     n_seeing, colour = seen.sum(0).float(), torch.zeros(n_views, n_rows, 4)
-    colour[..., 3] = seen
 
     def by_kernels(token, h, **weights):
-        observed = Observed(h, teacher, difference, colour, n_seeing)
+        observed = Observed(h, teacher, difference, colour, seen.byte(), n_seeing)
         _set(block, weights | {"score.2.bias": fixed})
         device = token.device
         return view_block(block, token, observed, Seeds(device, 0.0, 6), Branch(device))[0]
