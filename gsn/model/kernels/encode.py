@@ -62,7 +62,7 @@ class _Walk:
         return cls(dict(zip(convs, cast, strict=True)))
 
     def along(self, encoder: Encoder, photos: Tensor) -> Tensor:
-        x = self._convolve(photos, encoder.stem)
+        x = self._stem(photos, encoder.stem)
         quarter = self._stage(norm_act_pad(x, encoder.stem_norm, "relu", pad=1), encoder.stage1)
         eighth = self._stage(quarter, encoder.stage2)
         coarse = self._stage(eighth, encoder.stage3)
@@ -71,6 +71,21 @@ class _Walk:
         x = self._decode(upsample(x, encoder.parity), encoder.up2)
         x = self._decode(join(x, quarter.inner, encoder.parity), encoder.merge2)
         return self._mix(x, encoder.out)
+
+    def _stem(
+        self,
+        photos: Tensor,  # (V, 4, H', W'), W' even
+        conv: nn.Conv2d,
+    ) -> Tensor:
+        """Apply the first convolution, of stride 2, to pairs of pixels: twice the channels.
+
+        Matrix units take 8 channels or more; of 4 they would multiply as many zeros.
+        """
+        pairs = photos.permute(0, 2, 3, 1).unflatten(2, (-1, 2)).flatten(3).permute(0, 3, 1, 2)
+        missing = conv.kernel_size[1] % 2
+        weight = functional.pad(self.weights[conv], (0, missing)).permute(0, 2, 3, 1)
+        weight = weight.unflatten(2, (-1, 2)).flatten(3).permute(0, 3, 1, 2)
+        return functional.conv2d(pairs, weight, stride=(conv.stride[0], 1))
 
     def _stage(self, x: NormedMap, blocks: nn.Sequential) -> NormedMap:
         for block in blocks:
