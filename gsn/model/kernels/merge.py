@@ -57,19 +57,13 @@ class _Merge(torch.autograd.Function):
         lse = torch.empty(n_rows if save else 1, width + channels, device=merged.device)
         hidden, inputs = products[0].shape  # of the position
         sizes = _sizes(query.shape[-1], width, channels, hidden, inputs, dropout, merged.dtype)
-        launch = _launch(merged.dtype, min(64, padded(width + channels)), stages=3)
+        block = padded(width + channels)
+        launch = _launch(merged.dtype, block, stages=3)
+        if block > launch["BN"] and merged.dtype == torch.bfloat16:
+            launch |= {"B": 32, "num_warps": 2}
         blocks = triton.cdiv(width + channels, launch["BN"])
-        given = (
-            observations,
-            teacher,
-            difference,
-            visible,
-            query,
-            *products,
-            merged,
-            lse,
-            n_seeing,
-        )
+        streams = (observations, teacher, difference, visible, query)
+        given = (*streams, *products, merged, lse, n_seeing)
         merge_forward[(triton.cdiv(n_rows, launch["B"]), blocks)](
             *(*given, seed, n_rows, n_views), **sizes, **launch, SAVE=save, LOW=MASKED
         )
@@ -81,9 +75,9 @@ class _Merge(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, later: Tensor | None) -> Any:
         *given, seed = ctx.saved_tensors
-        if dy is None:
-            return later, *([None] * 16)
         observations, teacher, difference, _, query, *weights, _, _, _ = given
+        if dy is None:
+            return later, *([None] * (8 + len(weights)))
         n_views, n_rows, _ = observations.shape
         width, position = dy.shape[-1], weights[0]
         dh, dquery = torch.empty_like(observations), torch.empty_like(query)
@@ -92,7 +86,7 @@ class _Merge(torch.autograd.Function):
         later = None if later is None else later.contiguous()
         dposition, *of_most, dweight = of_weights = zeros_like(*weights)
         block = padded(width)
-        launch = _launch(dh.dtype, min(64, block), stages=2)
+        launch = _launch(dh.dtype, block, stages=2)
         per_processor = 2
         if block > launch["BN"] and dh.dtype == torch.bfloat16:
             # Tiles of 64 rows would leave shared memory for one program on a processor.
@@ -107,7 +101,7 @@ class _Merge(torch.autograd.Function):
             BC=block,
             LATER=later is not None,
         )
-        launch = _launch(dh.dtype, min(64, block), stages=2)
+        launch = _launch(dh.dtype, block, stages=2)
         blocks, tiles = triton.cdiv(width, launch["BN"]), triton.cdiv(n_views * n_rows, launch["B"])
         sizes = {name: size for name, size in ctx.sizes.items() if name != "P"}
         merge_backward_weight[(n_programs(tiles, dy.device, blocks), blocks)](
@@ -134,11 +128,11 @@ def _sizes(
     return sizes | {"DT": kernel_dtype(dtype), "IP": dot_precision(dtype)}
 
 
-def _launch(dtype: torch.dtype, channels: int, stages: int) -> dict[str, int]:
+def _launch(dtype: torch.dtype, width: int, stages: int) -> dict[str, int]:
     """Return rows and channels of a tile, and how a program is run, as measured on an H100."""
     if dtype == torch.float32:
         return {"B": 16, "BN": 16, "num_warps": 4, "num_stages": 1}
-    return {"B": 64, "BN": channels, "num_warps": 4, "num_stages": ahead(stages)}
+    return {"B": 64, "BN": min(64, width), "num_warps": 4, "num_stages": ahead(stages)}
 
 
 def merge(
