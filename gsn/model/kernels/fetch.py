@@ -24,7 +24,7 @@ _ROWS = 64
 class Fetched:
     """What V source views show at N samples."""
 
-    appearance: Tensor  # (V, N, F + 3 and padding): encoder features, colour
+    appearance: Tensor  # (V, N, F + 3 up to a multiple of 8): encoder features, colour, zeros
     colour: Tensor  # (V, N, 4), float32: RGB and 0
     visible: Tensor  # (V, N), uint8: 1 where the view sees the sample
     ray_difference: Tensor  # (V, N, 4)
@@ -140,8 +140,8 @@ def _fetch_forward(
     images_ptr: tl.tensor, encoded_ptr: tl.tensor, appearance_ptr: tl.tensor, colour_ptr: tl.tensor,
     visible_ptr: tl.tensor, difference_ptr: tl.tensor, n_rows: tl.tensor, n_samples: tl.tensor,
     height: tl.tensor, width: tl.tensor, h: tl.tensor, w: tl.tensor, scale_x: tl.tensor,
-    scale_y: tl.tensor, F: tl.constexpr, BF: tl.constexpr, STRIDE: tl.constexpr, B: tl.constexpr,
-    CENTRE: tl.constexpr, EXACT: tl.constexpr, DT: tl.constexpr,
+    scale_y: tl.tensor, BR: tl.constexpr, F: tl.constexpr, BF: tl.constexpr, STRIDE: tl.constexpr,
+    B: tl.constexpr, CENTRE: tl.constexpr, EXACT: tl.constexpr, DT: tl.constexpr,
 ) -> None:  # fmt: skip
     first, offsets, there = rows_of(tl.program_id(0), n_rows, B)
     rows = first + offsets
@@ -149,9 +149,9 @@ def _fetch_forward(
     px, py, pz, u, v, visible = _project(
         points_ptr, plane_ptr, rows, there, view, height, width, CENTRE
     )
-    rgba, columns = tl.arange(0, 4), tl.arange(0, BF)
+    rgb, columns = tl.arange(0, BR), tl.arange(0, BF)
     image = images_ptr + view * 3 * height * width
-    colour = _interpolate(image, u, v, height, width, rgba, width, 1, height * width, 3, EXACT)
+    colour = _interpolate(image, u, v, height, width, rgb, width, 1, height * width, 3, EXACT)
     encoded = encoded_ptr + view * h * w * F
     features = _interpolate(encoded, u * scale_x, v * scale_y, h, w, columns, w * F, F, 1, F, EXACT)
     if EXACT:
@@ -159,8 +159,8 @@ def _fetch_forward(
         features = tl.where(visible[:, None], features, 0.0)
     at = view * n_rows + first
     store_cells(appearance_ptr, at, offsets, there, columns, STRIDE, features, F)
-    store_cells(appearance_ptr + F, at, offsets, there, rgba, STRIDE, colour, 3)
-    store_cells(colour_ptr, at, offsets, there, rgba, 4, colour, 4)
+    store_cells(appearance_ptr + F, at, offsets, there, rgb, STRIDE, colour, STRIDE - F)
+    store_cells(colour_ptr, at, offsets, there, rgb, 4, colour, 4)
     tl.store(visible_ptr + at + offsets, visible.to(tl.uint8), mask=there)
     _store_ray_difference(
         difference_ptr, px, py, pz, origins_ptr, centres_ptr, rows, there, view, n_samples,
@@ -221,6 +221,7 @@ class _Fetch(torch.autograd.Function):
             *(n_rows, n_rows // len(samples.origins), cameras.height, cameras.width, h, w),
             *scales,
             **sizes,
+            BR=padded(stride - n_features, smallest=4),
             DT=kernel_dtype(dtype),
         )
         ctx.save_for_backward(samples.points, planes)

@@ -14,7 +14,6 @@ from gsn.model.kernels.common import (
     UNIT,
     add_cells,
     add_sums,
-    cells,
     dot_precision,
     drop,
     keep,
@@ -63,14 +62,14 @@ def _hidden(
 def _mlp_forward(
     x_ptr: tl.tensor, w1_ptr: tl.tensor, b1_ptr: tl.tensor, extra_ptr: tl.tensor, w2_ptr: tl.tensor,
     b2_ptr: tl.tensor, y_ptr: tl.tensor, seed_ptr: tl.tensor, n_rows: tl.tensor, group: tl.tensor,
-    x_stride: tl.tensor, w1_stride: tl.tensor, CI: tl.constexpr, HD: tl.constexpr, CO: tl.constexpr,
-    BI: tl.constexpr, BH: tl.constexpr, BO: tl.constexpr, B: tl.constexpr, NORM: tl.constexpr,
-    EPS: tl.constexpr, EXTRA: tl.constexpr, RESIDUAL: tl.constexpr, P: tl.constexpr,
-    DT: tl.constexpr, IP: tl.constexpr,
+    w1_stride: tl.tensor, CI: tl.constexpr, HD: tl.constexpr, CO: tl.constexpr, BI: tl.constexpr,
+    BH: tl.constexpr, BO: tl.constexpr, B: tl.constexpr, NORM: tl.constexpr, EPS: tl.constexpr,
+    EXTRA: tl.constexpr, RESIDUAL: tl.constexpr, P: tl.constexpr, DT: tl.constexpr,
+    IP: tl.constexpr,
 ) -> None:  # fmt: skip
     first, rows, there = rows_of(tl.program_id(0), n_rows, B)
     inner, outer = tl.arange(0, BI), tl.arange(0, BO)
-    x, u, _rstd = load_normed(x_ptr, first, rows, there, inner, x_stride, CI, NORM, EPS)
+    x, u, _rstd = load_normed(x_ptr, first, rows, there, inner, CI, CI, NORM, EPS)
     u = u.to(DT)
     y = tl.zeros([B, BO], tl.float32)
     for start in range(0, HD, BH):
@@ -110,11 +109,11 @@ def _hidden_gradient(
 @triton.jit
 def _load_rows(
     x_ptr: tl.tensor, dy_ptr: tl.tensor, seed_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor,
-    there: tl.tensor, inner: tl.tensor, outer: tl.tensor, x_stride: tl.tensor, CI: tl.constexpr,
-    CO: tl.constexpr, NORM: tl.constexpr, EPS: tl.constexpr, P: tl.constexpr, DT: tl.constexpr,
+    there: tl.tensor, inner: tl.tensor, outer: tl.tensor, CI: tl.constexpr, CO: tl.constexpr,
+    NORM: tl.constexpr, EPS: tl.constexpr, P: tl.constexpr, DT: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
     """Return x, normed; 1 / deviation of its rows; the gradient of the output before dropout."""
-    _x, unit, rstd = load_normed(x_ptr, first, rows, there, inner, x_stride, CI, NORM, EPS)
+    _x, unit, rstd = load_normed(x_ptr, first, rows, there, inner, CI, CI, NORM, EPS)
     dy = load_cells(dy_ptr, first, rows, there, outer, CO, CO)
     if P > 0:
         dy = drop(dy.to(tl.float32), seed_ptr + 1, first, rows, outer, P).to(DT)
@@ -140,17 +139,14 @@ def _sum_weights(
 def _store_gradient(
     dx_ptr: tl.tensor, du: tl.tensor, unit: tl.tensor, rstd: tl.tensor, dy_ptr: tl.tensor,
     first: tl.tensor, rows: tl.tensor, there: tl.tensor, inner: tl.tensor, outer: tl.tensor,
-    x_stride: tl.tensor, CI: tl.constexpr, CO: tl.constexpr, NORM: tl.constexpr,
-    RESIDUAL: tl.constexpr,
+    CI: tl.constexpr, CO: tl.constexpr, NORM: tl.constexpr, RESIDUAL: tl.constexpr,
 ) -> None:  # fmt: skip
-    """Write the gradient of x, given that of the normed x; zero in columns that do not count."""
+    """Write the gradient of x, given that of the normed x."""
     if NORM:
         du = normalise_backward(du, unit, rstd, CI)
     if RESIDUAL:
         du += load_cells(dy_ptr, first, rows, there, outer, CO, CO).to(tl.float32)
-    mask = there[:, None] & (inner[None, :] < x_stride)
-    dx = du.to(dx_ptr.dtype.element_ty)
-    tl.store(cells(dx_ptr, first, rows, inner, x_stride), dx, mask=mask)
+    store_cells(dx_ptr, first, rows, there, inner, CI, du, CI)
 
 
 @triton.jit
@@ -159,10 +155,10 @@ def _mlp_backward(
     dy_ptr: tl.tensor, dx_ptr: tl.tensor, dextra_ptr: tl.tensor, u_ptr: tl.tensor,
     dropped_ptr: tl.tensor, dw1_ptr: tl.tensor, db1_ptr: tl.tensor, dw2_ptr: tl.tensor,
     db2_ptr: tl.tensor, seed_ptr: tl.tensor, n_rows: tl.tensor, group: tl.tensor,
-    x_stride: tl.tensor, w1_stride: tl.tensor, CI: tl.constexpr, HD: tl.constexpr, CO: tl.constexpr,
-    BI: tl.constexpr, BH: tl.constexpr, BO: tl.constexpr, B: tl.constexpr, NORM: tl.constexpr,
-    EPS: tl.constexpr, EXTRA: tl.constexpr, RESIDUAL: tl.constexpr, INPUT: tl.constexpr,
-    WEIGHT: tl.constexpr, READY: tl.constexpr, P: tl.constexpr, DT: tl.constexpr, IP: tl.constexpr,
+    w1_stride: tl.tensor, CI: tl.constexpr, HD: tl.constexpr, CO: tl.constexpr, BI: tl.constexpr,
+    BH: tl.constexpr, BO: tl.constexpr, B: tl.constexpr, NORM: tl.constexpr, EPS: tl.constexpr,
+    EXTRA: tl.constexpr, RESIDUAL: tl.constexpr, INPUT: tl.constexpr, WEIGHT: tl.constexpr,
+    READY: tl.constexpr, P: tl.constexpr, DT: tl.constexpr, IP: tl.constexpr,
 ) -> None:  # fmt: skip
     """Make the gradients of inputs (INPUT) and of weights (WEIGHT), and the hidden layer again.
 
@@ -181,7 +177,7 @@ def _mlp_backward(
     for tile in range(tl.program_id(0), tl.cdiv(n_rows, B), tl.num_programs(0)):
         first, rows, there = rows_of(tile, n_rows, B)
         unit, rstd, dy = _load_rows(
-            x_ptr, dy_ptr, seed_ptr, first, rows, there, inner, outer, x_stride, CI, CO,
+            x_ptr, dy_ptr, seed_ptr, first, rows, there, inner, outer, CI, CO,
             NORM and not READY, EPS, 0 if READY else P, DT,
         )  # fmt: skip
         u = unit.to(DT)
@@ -205,7 +201,7 @@ def _mlp_backward(
                 sums = _sum_weights(sums, gradient, after, u, dy, ones, IP)
         if INPUT:
             _store_gradient(
-                dx_ptr, du, unit, rstd, dy_ptr, first, rows, there, inner, outer, x_stride, CI, CO,
+                dx_ptr, du, unit, rstd, dy_ptr, first, rows, there, inner, outer, CI, CO,
                 NORM, RESIDUAL,
             )  # fmt: skip
     if WEIGHT:
@@ -225,10 +221,10 @@ class _Mlp(torch.autograd.Function):
         n_hidden, n_in = w1.shape
         n_out = len(w2)
         x, w2 = x.contiguous(), w2.contiguous()
-        n_rows = x.numel() // x.shape[-1]
+        n_rows = x.numel() // n_in
         y = x.new_empty(*x.shape[:-1], n_out)
         group = 1 if extra is None else n_rows // (extra.numel() // n_hidden)
-        numbers = (n_rows, group, x.shape[-1], w1.stride(0))
+        numbers = (n_rows, group, w1.stride(0))
         sizes: dict[str, Any] = {"CI": n_in, "HD": n_hidden, "CO": n_out, "BI": padded(n_in)}
         sizes |= {"BH": min(64, padded(n_hidden)), "BO": padded(n_out)}
         sizes |= {"NORM": eps is not None, "EPS": eps or 0.0, "EXTRA": _kind_of(extra, group)}
@@ -253,13 +249,13 @@ class _Mlp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, w1, b1, extra, w2, seed = ctx.saved_tensors
-        sizes, (n_rows, group, *_) = ctx.sizes, ctx.numbers
+        sizes, (n_rows, group, _) = ctx.sizes, ctx.numbers
         layers, dy = (w1, b1, extra, w2), dy.contiguous()
-        dw1, db1, dw2, db2 = of_weights = zeros_like(w1[:, : sizes["CI"]], b1, w2, w2[:, 0])
+        dw1, db1, dw2, db2 = of_weights = zeros_like(w1, b1, w2, w2[:, 0])
         dx = dextra = None
         needed = ctx.needs_input_grad[0] or extra is not None
         if needed:
-            dx = torch.zeros_like(x) if x.shape[-1] > sizes["BI"] else torch.empty_like(x)
+            dx = torch.empty_like(x)
         if extra is not None:
             dextra = x.new_empty(n_rows, sizes["HD"])
         parts = triton.cdiv(sizes["HD"], sizes["BH"])
@@ -281,7 +277,7 @@ class _Mlp(torch.autograd.Function):
         programs = n_programs(tiles, x.device, parts, per_processor=1 if large else 2)
         _mlp_backward[(programs, parts)](
             *(x, *layers, dy, dx, dextra, None, None, *of_weights, seed),
-            *(n_rows, group, x.shape[-1], w1.stride(0)),
+            *ctx.numbers,
             **(sizes | tile | {"INPUT": needed and parts == 1, "WEIGHT": True}),
         )
         if dextra is not None:
@@ -297,7 +293,7 @@ def _kind_of(extra: Tensor | None, group: int) -> int:
 
 
 def mlp(
-    x: Tensor,  # (..., CI), or wider: further columns do not count
+    x: Tensor,  # (..., CI)
     first: tuple[Tensor, Tensor],  # weight (H, CI) and bias (H,), float32
     second: tuple[Tensor, Tensor],  # weight (CO, H) and bias (CO,)
     eps: float | None = None,  # of a layer norm before them, see `behind_norm`; None: there is none

@@ -56,7 +56,7 @@ def render_colour(
     flat = points.flatten(0, 1).contiguous()
     samples = Samples(flat, origins, sources.cameras, pixel_centre, parity)
     fetched = fetch(sources.encoded, sources.images.float(), samples)
-    tokens = mlp(fetched.appearance, *_embedding(renderer))
+    tokens = mlp(fetched.appearance, *_embedding(renderer, fetched.appearance.shape[-1]))
     token, n_seeing, tokens = pool(tokens, fetched.visible, parity)
     seen = Observed(
         *(tokens, None, fetched.ray_difference, fetched.colour, fetched.visible, n_seeing)
@@ -123,10 +123,13 @@ def render_feature(
     return _mean(by_sample, rendered.used) + blended
 
 
-def _embedding(renderer: Renderer) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Return the layers that embed an observation, for colour behind the encoder's features."""
+def _embedding(
+    renderer: Renderer, width: int
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return the layers that embed an observation: encoder features, colour, zeros."""
     first, second = (cast(torch.nn.Linear, renderer.embed[i]) for i in (0, 2))
     weight = torch.cat([first.weight[:, 3:], first.weight[:, :3]], dim=1)
+    weight = functional.pad(weight, (0, width - weight.shape[1]))
     return (weight, first.bias), (second.weight, second.bias)
 
 

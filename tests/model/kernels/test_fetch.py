@@ -54,7 +54,8 @@ def fetched_by(sources, rays, points, parity):
     """Return features, colours, ray differences and what is seen, views first, from both."""
     fetched, _ = by_kernel(sources, rays, points, parity)
     n_features = sources.encoded.shape[1]
-    appearance = fetched.appearance[..., : n_features + 3]
+    appearance, zeros = fetched.appearance.tensor_split([n_features + 3], dim=-1)
+    assert not zeros.any()
     got = (
         *appearance.split([n_features, 3], dim=-1),
         *(fetched.ray_difference, fetched.colour[..., :3], fetched.visible > 0),
