@@ -81,11 +81,9 @@ class _Walk:
 
         Matrix units take 8 channels or more; of 4 they would multiply as many zeros.
         """
-        pairs = photos.permute(0, 2, 3, 1).unflatten(2, (-1, 2)).flatten(3).permute(0, 3, 1, 2)
-        missing = conv.kernel_size[1] % 2
-        weight = functional.pad(self.weights[conv], (0, missing)).permute(0, 2, 3, 1)
-        weight = weight.unflatten(2, (-1, 2)).flatten(3).permute(0, 3, 1, 2)
-        return functional.conv2d(pairs, weight, stride=(conv.stride[0], 1))
+        weight = functional.pad(self.weights[conv], (0, conv.kernel_size[1] % 2))
+        stride = (conv.stride[0], 1)
+        return functional.conv2d(_by_pairs(photos), _by_pairs(weight), stride=stride)
 
     def _stage(self, x: NormedMap, blocks: nn.Sequential) -> NormedMap:
         for block in blocks:
@@ -116,3 +114,11 @@ class _Walk:
         rows = x.permute(0, 2, 3, 1).flatten(0, 2)
         mixed = functional.linear(rows, self.weights[conv].flatten(1), bias)
         return mixed.view(x.shape[0], *x.shape[2:], -1).permute(0, 3, 1, 2)
+
+
+def _by_pairs(
+    x: Tensor,  # (N, C, H, W), channels-last, W even
+) -> Tensor:  # (N, 2 C, H, W / 2), the same memory
+    n, channels, height, width = x.shape
+    rows = x.permute(0, 2, 3, 1).reshape(n, height, width // 2, 2 * channels)
+    return rows.permute(0, 3, 1, 2)
