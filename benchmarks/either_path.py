@@ -1,0 +1,118 @@
+"""Whether either path trains as well: python -m benchmarks.either_path data/prepared.
+
+Trains stage I by the readable modules and by the fast kernels, from equal seeds and without
+dropout, which the two draw differently, and scores both. A run is chaotic: another rounding leads
+to another optimum, as another seed does. So one pair of runs says little; the mean difference of
+many and its standard error say whether one path is better.
+"""
+
+import logging
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from tqdm import tqdm
+
+from benchmarks.quality import Changes, Span, in_folder, measure
+from benchmarks.report import headline, table
+from pipeline.command import DEFAULT_PARAMS, DeviceName, ParamsFile, PreparedFolder
+from pipeline.config import ScenesConfig, load_section
+from pipeline.device import pick_device
+from pipeline.leakage import check_no_leakage
+from pipeline.pretrain import PretrainConfig
+
+HEAD = ("scene", "readable dB", "kernels dB", "kernels better by dB", "standard error dB")
+MIN_SEEDS = 2
+Scores = dict[str, float]  # PSNR by the name of the scene
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Scores of one seed."""
+
+    readable: Scores
+    kernels: Scores
+
+
+def without_dropout(cfg: PretrainConfig, changes: Changes, samples: int | None) -> PretrainConfig:
+    """Return settings with changes, without dropout, and with other samples along a ray if told."""
+    model = replace(cfg.model, dropout=0.0, samples=samples or cfg.model.samples)
+    return replace(cfg, model=model, training=changes.of(cfg.training))
+
+
+def measure_pairs(
+    packs: Sequence[Path],
+    scored: Sequence[Path],
+    cfg: PretrainConfig,
+    steps: int,
+    seeds: int,
+    device: torch.device,
+) -> list[Pair]:
+    """Train and score by both paths, from the first seeds on."""
+    span = Span(float("inf"), steps)
+    pairs = []
+    with tqdm(total=2 * seeds, unit="run", desc="either path") as bar:
+        for seed in range(seeds):
+            run = replace(cfg, training=replace(cfg.training, seed=seed))
+            scores = []
+            for kernels in (False, True):
+                scores.append(measure(packs, scored, run, span, kernels, device)[1])
+                bar.update()
+            pairs.append(Pair(*scores))
+    return pairs
+
+
+def rows_of(pairs: Sequence[Pair]) -> list[list[str]]:
+    """Return the cells below `HEAD`, a row for each scene and one for their mean."""
+    rows = []
+    names = list(pairs[0].readable)
+    for name, some in [*((name, [name]) for name in names), ("mean", names)]:
+        readable = [statistics.mean(pair.readable[scene] for scene in some) for pair in pairs]
+        kernels = [statistics.mean(pair.kernels[scene] for scene in some) for pair in pairs]
+        better = [b - a for a, b in zip(readable, kernels, strict=True)]
+        error = statistics.stdev(better) / len(better) ** 0.5
+        cells = f"{statistics.mean(readable):.2f}", f"{statistics.mean(kernels):.2f}"
+        rows.append([name, *cells, f"{statistics.mean(better):+.3f}", f"{error:.3f}"])
+    return rows
+
+
+def main(
+    prepared: PreparedFolder,
+    train: Annotated[list[str] | None, typer.Option(help="Scenes; scenes.train if none.")] = None,
+    score: Annotated[list[str] | None, typer.Option(help="Scenes; scenes.test if none.")] = None,
+    seeds: Annotated[int, typer.Option(help="Pairs of runs.")] = 8,
+    steps: Annotated[int, typer.Option(help="Of each run.")] = 800,
+    rays: Annotated[int | None, typer.Option(help="Of a step.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Along a ray.")] = None,
+    decay_steps: Annotated[int | None, typer.Option(help="From one decay to the next.")] = None,
+    params: ParamsFile = DEFAULT_PARAMS,
+    device: DeviceName = "auto",
+) -> None:
+    """Print one table."""
+    logging.basicConfig(level=logging.WARNING)
+    if seeds < MIN_SEEDS:
+        raise typer.BadParameter(f"{seeds}: expected {MIN_SEEDS} at least", param_hint="--seeds")
+    place = pick_device(device)
+    changes = Changes(rays=rays, decay_steps=decay_steps)
+    cfg = without_dropout(load_section(params, "pretrain", PretrainConfig), changes, samples)
+    named = load_section(params, "scenes", ScenesConfig)
+    learnt, scored = train or named.train, score or named.test
+    check_no_leakage(prepared, [name for name in scored if name not in learnt], learnt)
+    packs, scored_packs = in_folder(prepared, learnt), in_folder(prepared, scored)
+    pairs = measure_pairs(packs, scored_packs, cfg, steps, seeds, place)
+    batch, optimiser = cfg.training.batch, cfg.training.optimiser
+    typer.echo(f"{headline(place)}\n")
+    typer.echo(
+        f"stage I of {params} on {', '.join(learnt)}: {seeds} pairs of runs of {steps} steps of "
+        f"{batch.rays} rays × {cfg.model.samples} samples, "
+        f"rates × {optimiser.decay_factor:g} every {optimiser.decay_steps} steps\n"
+    )
+    typer.echo(table(HEAD, rows_of(pairs)))
+
+
+if __name__ == "__main__":
+    typer.run(main)
