@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from benchmarks.quality import Changes, Span, in_folder, measure
 from benchmarks.report import headline, table
+from gsn.model.network import GsnModel, pick_autocast
 from pipeline.command import DEFAULT_PARAMS, DeviceName, ParamsFile, PreparedFolder
 from pipeline.config import ScenesConfig, load_section
 from pipeline.device import pick_device
@@ -99,6 +100,9 @@ def main(
     place = pick_device(device)
     changes = Changes(rays=rays, decay_steps=decay_steps)
     cfg = without_dropout(load_section(params, "pretrain", PretrainConfig), changes, samples)
+    with pick_autocast(place):
+        if not GsnModel(cfg.model).runs_kernels_on(place):
+            raise typer.BadParameter(f"no kernels run on {place} for the network of {params}")
     named = load_section(params, "scenes", ScenesConfig)
     learnt, scored = train or named.train, score or named.test
     check_no_leakage(prepared, [name for name in scored if name not in learnt], learnt)
@@ -108,7 +112,7 @@ def main(
     typer.echo(f"{headline(place)}\n")
     typer.echo(
         f"stage I of {params} on {', '.join(learnt)}: {seeds} pairs of runs of {steps} steps of "
-        f"{batch.rays} rays × {cfg.model.samples} samples, "
+        f"{batch.rays} rays × {cfg.model.samples} samples without dropout, "
         f"rates × {optimiser.decay_factor:g} every {optimiser.decay_steps} steps\n"
     )
     typer.echo(table(HEAD, rows_of(pairs)))

@@ -201,8 +201,12 @@ def ahead(stages: int) -> int:
     That is data-centre GPUs of compute capability 9 and 10, with 227 KiB a program; others have as
     little as 99 KiB.
     """
-    roomy = not torch.cuda.is_available() or torch.cuda.get_device_capability()[0] in (9, 10)
-    return stages if roomy else 1
+    return stages if roomy() else 1
+
+
+def roomy() -> bool:
+    """Return whether a program may have much shared memory."""
+    return not torch.cuda.is_available() or torch.cuda.get_device_capability()[0] in (9, 10)
 
 
 def threshold(dropout: float) -> int:

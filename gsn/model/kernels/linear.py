@@ -18,6 +18,7 @@ from gsn.model.kernels.common import (
     n_programs,
     normalise_backward,
     padded,
+    roomy,
     rows_of,
     store_cells,
     threshold,
@@ -58,11 +59,13 @@ def _linear_backward(
     dw_ptr: tl.tensor, db_ptr: tl.tensor, seed_ptr: tl.tensor, n_rows: tl.tensor, CI: tl.constexpr,
     CO: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr, PARTS: tl.constexpr, B: tl.constexpr,
     NORM: tl.constexpr, EPS: tl.constexpr, BIAS: tl.constexpr, LATER: tl.constexpr,
-    INPUT: tl.constexpr, WEIGHT: tl.constexpr, P: tl.constexpr, DT: tl.constexpr, IP: tl.constexpr,
+    INPUT: tl.constexpr, WEIGHT: tl.constexpr, HELD: tl.constexpr, P: tl.constexpr,
+    DT: tl.constexpr, IP: tl.constexpr,
 ) -> None:  # fmt: skip
     """Write the gradient of x (INPUT), sum those of the weights over a share of the rows (WEIGHT).
 
-    A program takes PARTS · BO outputs: all of them, if it writes the gradient of x.
+    A program takes PARTS · BO outputs: all of them, if it writes the gradient of x. Their weights
+    are HELD in shared memory where it has room.
     """
     inner = tl.arange(0, BI)
     start = tl.program_id(1) * PARTS * BO
@@ -71,7 +74,7 @@ def _linear_backward(
     sums: tl.tuple = ()
     for part in tl.static_range(PARTS):
         outer = start + part * BO + tl.arange(0, BO)
-        if INPUT:
+        if INPUT and HELD:
             weights += (load_cells(w_ptr, 0, outer, outer < CO, inner, CI, CI).to(DT),)
         if WEIGHT:
             sums += ((tl.zeros([BO, BI], tl.float32), tl.zeros([BO, 16], tl.float32)),)
@@ -86,8 +89,11 @@ def _linear_backward(
             if P > 0:
                 dy = drop(dy.to(tl.float32), seed_ptr, first, rows, outer, P)
             dy = dy.to(DT)
-            if INPUT:
+            if INPUT and HELD:
                 du = tl.dot(dy, weights[part], du, input_precision=IP)
+            elif INPUT:
+                w = load_cells(w_ptr, 0, outer, outer < CO, inner, CI, CI).to(DT)
+                du = tl.dot(dy, w, du, input_precision=IP)
             if WEIGHT:
                 dw, db = sums[part]
                 if BIAS:
@@ -164,6 +170,7 @@ class _Linear(torch.autograd.Function):
                 LATER=later is not None,
                 INPUT=of_input,
                 WEIGHT=of_weight,
+                HELD=together or roomy(),
             )
         residual = dy if ctx.has_residual else None
         return dx, dw, db, residual, None, None, None, None

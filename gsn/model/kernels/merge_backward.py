@@ -38,8 +38,8 @@ def _channel_gradients(
 ) -> tl.tensor:  # fmt: skip
     """Return the gradients of value and score of a view, for some of the channels.
 
-    That of the score is one by ln 2 too large. Where no view sees a sample it should be zero, and
-    is not; but there the hidden layer that it goes on to is.
+    That of the score lacks the factor ln 2: the callers multiply by it. Where no view sees a sample
+    it should be zero, and is not; but there the hidden layer that it goes on to is.
     """
     lse = load_cells(lse_ptr, first, rows, there, n, C, C)
     weight = tl.where(counts[:, None], tl.exp2(score - lse), 0.0)
@@ -132,8 +132,8 @@ def merge_backward_input(
 ) -> None:  # fmt: skip
     """Write the gradients of the inputs, and what those of most weights are products of.
 
-    Those of the first layer of the position and the last one of the score are summed here: one of
-    the two that they are products of would be all that it is for.
+    Those of the first layer of the position and the last one of the score are summed here: their
+    factors, dplace and dscore, would be written for this alone.
     """
     e, f, d = tl.arange(0, BE), tl.arange(0, BF), tl.arange(0, BD)
     k, r = tl.arange(0, BK), tl.arange(0, BR)

@@ -23,6 +23,7 @@ from gsn.model.kernels.common import (
     n_programs,
     normalise_backward,
     padded,
+    roomy,
     rows_of,
     store_cells,
     threshold,
@@ -95,7 +96,7 @@ def _hidden_gradient(
     hidden: tl.tensor, group: tl.tensor, HD: tl.constexpr, EXTRA: tl.constexpr, P: tl.constexpr,
     DT: tl.constexpr, IP: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
-    """Return the gradient before the ReLU, and what came out of it."""
+    """Return the gradient before the ReLU, and what came out of it and its dropout."""
     before = _hidden(u, w1, b1_ptr, extra_ptr, first, rows, there, hidden, group, HD, EXTRA, IP)
     gradient = tl.dot(dy, w2, input_precision=IP)
     counts = before > 0
@@ -112,7 +113,7 @@ def _load_rows(
     there: tl.tensor, inner: tl.tensor, outer: tl.tensor, CI: tl.constexpr, CO: tl.constexpr,
     NORM: tl.constexpr, EPS: tl.constexpr, P: tl.constexpr, DT: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
-    """Return x, normed; 1 / deviation of its rows; the gradient of the output before dropout."""
+    """Return x, normed; 1 / deviation of its rows; the gradient of the last dropout's input."""
     _x, unit, rstd = load_normed(x_ptr, first, rows, there, inner, CI, CI, NORM, EPS)
     dy = load_cells(dy_ptr, first, rows, there, outer, CO, CO)
     if P > 0:
@@ -270,8 +271,9 @@ class _Mlp(torch.autograd.Function):
                 **(sizes | tile | {"INPUT": True, "WEIGHT": False}),
             )
             x, dy, sizes["READY"] = u, dropped, True
-        # Of one wave of small programs or large ones, what was faster.
-        large = parts == 1 or sizes["BI"] > 64
+        # Eight warps with 128 rows, one program on a processor, or four with 64, two of them: as
+        # measured on an H100. Of wide rows 128 need its shared memory.
+        large = parts == 1 or (sizes["BI"] > 64 and roomy())
         tile = tile_of(64 if large else 128, x.dtype, warps=8 if large else 4)
         tiles = triton.cdiv(n_rows, tile["B"])
         programs = n_programs(tiles, x.device, parts, per_processor=1 if large else 2)

@@ -40,6 +40,7 @@ class FastTokens:
     used: Tensor  # (R, S), bool: samples that count
     samples: Samples
     depth_weights: Tensor | None  # (R, S)
+    branch: Branch
 
 
 def render_colour(
@@ -52,6 +53,7 @@ def render_colour(
 ) -> FastTokens:
     """Render the colour of every ray, in the precision of `sources.encoded`."""
     parity, dtype, n_samples = renderer.parity, sources.encoded.dtype, points.shape[1]
+    branch = Branch(points.device)
     origins = rays.origins.contiguous()
     flat = points.flatten(0, 1).contiguous()
     samples = Samples(flat, origins, sources.cameras, pixel_centre, parity)
@@ -64,7 +66,6 @@ def render_colour(
     used = renderer.used_samples(n_seeing.view(points.shape[:2]), len(tokens))
     place = encode(flat if parity else contract(flat), dtype)
     seeds = Seeds(flat.device, _dropout(renderer), SEEDS_OF_PAIR * len(renderer.view_blocks))
-    branch = Branch(flat.device)
     weights = None
     for i, block in enumerate(renderer.view_blocks):
         token, tokens = view_block(cast(ViewTransformer, block), token, seen, seeds, branch)
@@ -82,7 +83,7 @@ def render_colour(
         blended, weights, decoded, tokens = _blend(renderer.blend, decoded, seen, used, branch)
         seen = replace(seen, tokens=tokens)
     rgb = functional.linear(_mean(decoded, used), renderer.rgb.weight, renderer.rgb.bias) + blended
-    return FastTokens(rgb, token, seen, used, samples, weights)
+    return FastTokens(rgb, token, seen, used, samples, weights, branch)
 
 
 def render_feature(
@@ -107,7 +108,7 @@ def render_feature(
     token = torch.cat([rendered.token, pooled], dim=-1)
     seen = replace(seen, teacher=teacher)
     seeds = Seeds(token.device, _dropout(head), SEEDS_OF_PAIR)
-    branch = Branch(token.device)
+    branch = rendered.branch
     token, tokens = view_block(head.view_block, token, seen, seeds, branch)
     seen = replace(seen, tokens=tokens)
     used = None if head.parity else rendered.used
