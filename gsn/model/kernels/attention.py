@@ -23,6 +23,7 @@ from gsn.model.kernels.common import (
     load_cells,
     padded,
     rows_of,
+    seed_of,
     store_cells,
     threshold,
 )
@@ -66,8 +67,7 @@ def _attend_forward(
     query_first, rows, asks = rows_of(tl.program_id(0) % tiles, S, B)
     column = tl.arange(0, BW)
     query = load_cells(x_ptr, ray + query_first, rows, asks, column, 3 * H * W, W)
-    if P > 0:
-        seed = tl.load(seed_ptr)
+    seed = seed_of(seed_ptr, P)
     highest = tl.full([B], LOW, tl.float32)
     total = tl.zeros([B], tl.float32)
     merged = tl.zeros([B, BW], tl.float32)
@@ -150,8 +150,7 @@ def _attend_backward(
     column, rows = tl.arange(0, BW), tl.arange(0, B)
     queries: tl.tuple = ()
     dqueries: tl.tuple = ()
-    if P > 0:
-        seed = tl.load(seed_ptr)
+    seed = seed_of(seed_ptr, P)
     for q in tl.static_range(tiles):
         queries += (_load_queries(x_ptr, y_ptr, lse_ptr, dy_ptr, ray, q, column, H, W, S, B),)
         dqueries += (tl.zeros([B, BW], tl.float32),)

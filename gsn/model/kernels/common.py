@@ -154,14 +154,14 @@ def normalise_backward(
 @triton.jit
 def load_normed(
     x_ptr: tl.tensor, first: tl.tensor, rows: tl.tensor, there: tl.tensor, columns: tl.tensor,
-    stride: tl.tensor, C: tl.constexpr, NORM: tl.constexpr, EPS: tl.constexpr,
+    C: tl.constexpr, NORM: tl.constexpr, EPS: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
     """Load a tile and normalise its rows, if NORM, without scale and shift: see `behind_norm`.
 
     Returns:
         The tile; the same, normalised; 1 / deviation of a row.
     """
-    x = load_cells(x_ptr, first, rows, there, columns, stride, C).to(tl.float32)
+    x = load_cells(x_ptr, first, rows, there, columns, C, C).to(tl.float32)
     unit, rstd = x, tl.zeros_like(tl.sum(x, axis=1))
     if NORM:
         unit, rstd = normalise(x, columns, C, EPS)

@@ -18,7 +18,7 @@ from gsn.model.kernels.photos import centred_photos
 from gsn.model.kernels.resample import join, upsample
 from gsn.model.kernels.weights import cast_filters
 
-# Of which those behind the third are zero: convolutions read pixels of 3 × 16 bits one by one.
+# Of which those behind the third are zero: so a pair of pixels has 8, see `_stem`.
 PHOTO_CHANNELS = 4
 
 

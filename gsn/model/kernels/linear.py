@@ -38,7 +38,7 @@ def _linear_forward(
 ) -> None:  # fmt: skip
     first, rows, there = rows_of(tl.program_id(0), n_rows, B)
     inner = tl.arange(0, BI)
-    _x, u, _rstd = load_normed(x_ptr, first, rows, there, inner, CI, CI, NORM, EPS)
+    _x, u, _rstd = load_normed(x_ptr, first, rows, there, inner, CI, NORM, EPS)
     u = u.to(DT)
     for start in range(0, CO, BO):
         outer = start + tl.arange(0, BO)
@@ -80,7 +80,7 @@ def _linear_backward(
             sums += ((tl.zeros([BO, BI], tl.float32), tl.zeros([BO, 16], tl.float32)),)
     for tile in range(tl.program_id(0), tl.cdiv(n_rows, B), tl.num_programs(0)):
         first, rows, there = rows_of(tile, n_rows, B)
-        _x, u, rstd = load_normed(x_ptr, first, rows, there, inner, CI, CI, NORM, EPS)
+        _x, u, rstd = load_normed(x_ptr, first, rows, there, inner, CI, NORM, EPS)
         du = tl.zeros([B, BI], tl.float32)
         summed: tl.tuple = ()
         for part in tl.static_range(PARTS):

@@ -62,8 +62,8 @@ class _Merge(torch.autograd.Function):
         if block > launch["BN"] and merged.dtype == torch.bfloat16:
             launch |= {"B": 32, "num_warps": 2}
         blocks = triton.cdiv(width + channels, launch["BN"])
-        streams = (observations, teacher, difference, visible, query)
-        given = (*streams, *products, merged, lse, n_seeing)
+        read = (observations, teacher, difference, visible, query)
+        given = (*read, *products, merged, lse, n_seeing)
         merge_forward[(triton.cdiv(n_rows, launch["B"]), blocks)](
             *(*given, seed, n_rows, n_views), **sizes, **launch, SAVE=save, LOW=MASKED
         )

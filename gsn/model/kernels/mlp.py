@@ -70,7 +70,7 @@ def _mlp_forward(
 ) -> None:  # fmt: skip
     first, rows, there = rows_of(tl.program_id(0), n_rows, B)
     inner, outer = tl.arange(0, BI), tl.arange(0, BO)
-    x, u, _rstd = load_normed(x_ptr, first, rows, there, inner, CI, CI, NORM, EPS)
+    x, u, _rstd = load_normed(x_ptr, first, rows, there, inner, CI, NORM, EPS)
     u = u.to(DT)
     y = tl.zeros([B, BO], tl.float32)
     for start in range(0, HD, BH):
@@ -114,7 +114,7 @@ def _load_rows(
     NORM: tl.constexpr, EPS: tl.constexpr, P: tl.constexpr, DT: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
     """Return x, normed; 1 / deviation of its rows; the gradient of the last dropout's input."""
-    _x, unit, rstd = load_normed(x_ptr, first, rows, there, inner, CI, CI, NORM, EPS)
+    _x, unit, rstd = load_normed(x_ptr, first, rows, there, inner, CI, NORM, EPS)
     dy = load_cells(dy_ptr, first, rows, there, outer, CO, CO)
     if P > 0:
         dy = drop(dy.to(tl.float32), seed_ptr + 1, first, rows, outer, P).to(DT)
