@@ -62,7 +62,7 @@ class _Walk:
         return cls(dict(zip(convs, cast, strict=True)))
 
     def along(self, encoder: Encoder, photos: Tensor) -> Tensor:
-        x = self._stem(photos, encoder.stem)
+        x = self._convolve(photos, encoder.stem)
         quarter = self._stage(norm_act_pad(x, encoder.stem_norm, "relu", pad=1), encoder.stage1)
         eighth = self._stage(quarter, encoder.stage2)
         coarse = self._stage(eighth, encoder.stage3)
@@ -71,19 +71,6 @@ class _Walk:
         x = self._decode(upsample(x, encoder.parity), encoder.up2)
         x = self._decode(join(x, quarter.inner, encoder.parity), encoder.merge2)
         return self._mix(x, encoder.out)
-
-    def _stem(
-        self,
-        photos: Tensor,  # (V, 4, H', W'), W' even
-        conv: nn.Conv2d,
-    ) -> Tensor:
-        """Apply the first convolution, of stride 2, to pairs of pixels: twice the channels.
-
-        Matrix units take 8 channels or more; of 4 they would multiply as many zeros.
-        """
-        weight = functional.pad(self.weights[conv], (0, conv.kernel_size[1] % 2))
-        stride = (conv.stride[0], 1)
-        return functional.conv2d(_by_pairs(photos), _by_pairs(weight), stride=stride)
 
     def _stage(self, x: NormedMap, blocks: nn.Sequential) -> NormedMap:
         for block in blocks:
@@ -114,11 +101,3 @@ class _Walk:
         rows = x.permute(0, 2, 3, 1).flatten(0, 2)
         mixed = functional.linear(rows, self.weights[conv].flatten(1), bias)
         return mixed.view(x.shape[0], *x.shape[2:], -1).permute(0, 3, 1, 2)
-
-
-def _by_pairs(
-    x: Tensor,  # (N, C, H, W), channels-last, W even
-) -> Tensor:  # (N, 2 C, H, W / 2), the same memory
-    n, channels, height, width = x.shape
-    rows = x.permute(0, 2, 3, 1).reshape(n, height, width // 2, 2 * channels)
-    return rows.permute(0, 3, 1, 2)

@@ -17,7 +17,7 @@ def centred_photos(
     border: int,
     channels: int,
     dtype: torch.dtype,
-) -> Tensor:  # (V, channels, H + 2·border, W + 2·border or one more, which is even)
+) -> Tensor:  # (V, channels, H + 2·border, W + 2·border)
     """Return photos − ½ with a reflected border; channels behind the third are 0."""
     return _CentredPhotos.apply(images, border, channels, dtype)  # type: ignore[no-untyped-call, no-any-return]
 
@@ -32,8 +32,7 @@ class _CentredPhotos(torch.autograd.Function):
         dtype: torch.dtype,
     ) -> Tensor:
         views, colours, height, width = images.shape
-        even = width + 2 * border + width % 2
-        shape = (views, channels, height + 2 * border, even)
+        shape = (views, channels, height + 2 * border, width + 2 * border)
         memory = torch.channels_last
         out = torch.empty(shape, dtype=dtype, device=images.device, memory_format=memory)
         _centre_kernel[triton.cdiv(shape[2] * shape[3], PIXELS), views](
@@ -55,8 +54,7 @@ class _CentredPhotos(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         (images,) = ctx.saved_tensors
         # Nothing that is trained needs it, so it has no kernel of its own.
-        plain = grad[:, : images.shape[1], :, : images.shape[3] + 2 * ctx.border]
-        plain = plain.to(images.dtype).contiguous()
+        plain = grad[:, : images.shape[1]].to(images.dtype).contiguous()
         border = [ctx.border] * 4
         found = torch.ops.aten.reflection_pad2d_backward(plain, images.contiguous(), border)
         return found, None, None, None
@@ -70,7 +68,7 @@ def _centre_kernel(
     PIXELS: tl.constexpr, BLOCK_C: tl.constexpr,
 ) -> None:  # fmt: skip
     view = tl.program_id(1).to(tl.int64)
-    wide, high = width + 2 * BORDER + width % 2, height + 2 * BORDER
+    wide, high = width + 2 * BORDER, height + 2 * BORDER
     p = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     c = tl.arange(0, BLOCK_C)[None]
     row, column = reflected(p // wide - BORDER, height), reflected(p % wide - BORDER, width)

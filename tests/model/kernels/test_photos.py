@@ -18,8 +18,7 @@ def test_photos_are_centred_and_mirrored_at_the_border(channels, memory):
     torch.manual_seed(0)
     images = torch.rand(2, 3, 21, 27).to(memory_format=memory)
     got = centred_photos(images, 3, channels, torch.float32)
-    assert got.shape[3] == 34  # even
-    assert torch.equal(got[..., :33], by_functions(images, 3, channels))
+    assert torch.equal(got, by_functions(images, 3, channels))
     assert got.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -33,7 +32,7 @@ def test_gradients_of_the_border_go_to_the_pixels_that_it_repeats():
     images = torch.rand(2, 3, 6, 5).requires_grad_()
     weights = torch.randn(2, 4, 12, 11)
     found = [
-        torch.autograd.grad((padded[..., :11] * weights).sum(), images)[0]
+        torch.autograd.grad((padded * weights).sum(), images)[0]
         for padded in (centred_photos(images, 3, 4, torch.float32), by_functions(images, 3, 4))
     ]
     torch.testing.assert_close(*found)
