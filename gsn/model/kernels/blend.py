@@ -12,6 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gsn.model.kernels.common import MASKED, load_cells, padded, rows_of, sees, store_cells
+from gsn.model.kernels.pool import LateGradient
 
 _ROWS = 32
 
@@ -84,10 +85,9 @@ def _blend_forward(
 def _blend_backward(
     h_ptr: tl.tensor, t_ptr: tl.tensor, difference_ptr: tl.tensor, colour_ptr: tl.tensor,
     visible_ptr: tl.tensor, query_ptr: tl.tensor, y_ptr: tl.tensor, lse_ptr: tl.tensor,
-    dy_ptr: tl.tensor, later_ptr: tl.tensor, dh_ptr: tl.tensor, dquery_ptr: tl.tensor,
-    n_rows: tl.tensor, n_views: tl.tensor, F: tl.constexpr, D: tl.constexpr, BF: tl.constexpr,
-    BD: tl.constexpr, Q: tl.constexpr, BO: tl.constexpr, B: tl.constexpr, LOW: tl.constexpr,
-    LATER: tl.constexpr,
+    dy_ptr: tl.tensor, dscore_ptr: tl.tensor, dquery_ptr: tl.tensor, n_rows: tl.tensor,
+    n_views: tl.tensor, F: tl.constexpr, D: tl.constexpr, BF: tl.constexpr, BD: tl.constexpr,
+    Q: tl.constexpr, BO: tl.constexpr, B: tl.constexpr, LOW: tl.constexpr,
 ) -> None:  # fmt: skip
     first, rows, there = rows_of(tl.program_id(0), n_rows, B)
     f, d, outer, four = tl.arange(0, BF), tl.arange(0, BD), tl.arange(0, BO), tl.arange(0, 4)
@@ -112,10 +112,7 @@ def _blend_backward(
         if D > 0:
             dquery_t += dscore[:, None] * value
         dnear += dscore[:, None] * difference
-        dh = dscore[:, None] * query
-        if LATER:
-            dh += load_cells(later_ptr, at, rows, there, f, F, F).to(tl.float32)
-        store_cells(dh_ptr, at, rows, there, f, F, dh, F)
+        tl.store(dscore_ptr + at + rows, dscore, mask=there)
         at += n_rows
     store_cells(dquery_ptr, first, rows, there, f, F + D + 4, dquery, F)
     if D > 0:
@@ -127,8 +124,8 @@ class _Blend(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, observations: Tensor, teacher: Tensor | None, difference: Tensor,
-        colour: Tensor, visible: Tensor, query: Tensor,
-    ) -> Any:  # fmt: skip
+        colour: Tensor, visible: Tensor, query: Tensor, late: LateGradient,
+    ) -> Tensor:  # fmt: skip
         n_views, n_rows, width = observations.shape
         query = query.contiguous()
         channels = 0 if teacher is None else teacher.shape[-1]
@@ -140,24 +137,21 @@ class _Blend(torch.autograd.Function):
         given = (observations, teacher, difference, colour, visible, query, blended, lse)
         _blend_forward[(triton.cdiv(n_rows, _ROWS),)](*given, n_rows, n_views, **sizes)
         ctx.save_for_backward(*given)
-        ctx.sizes = sizes
-        ctx.set_materialize_grads(False)
-        return blended, observations
+        ctx.sizes, ctx.late = sizes, late
+        return blended
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor | None, later: Tensor | None) -> Any:
-        if dy is None:
-            return later, None, None, None, None, None
+    def backward(ctx: Any, dy: Tensor) -> Any:
         given = ctx.saved_tensors
         n_views, n_rows, _ = given[0].shape
-        dh, dquery = torch.empty_like(given[0]), torch.empty_like(given[5])
-        later = None if later is None else later.contiguous()
+        query = given[5]
+        dscore, dquery = dy.new_empty(n_views, n_rows), torch.empty_like(query)
         _blend_backward[(triton.cdiv(n_rows, _ROWS),)](
-            *(*given, dy.contiguous(), later, dh, dquery, n_rows, n_views),
-            **ctx.sizes,
-            LATER=later is not None,
+            *(*given, dy.contiguous(), dscore, dquery, n_rows, n_views), **ctx.sizes
         )
-        return dh, None, None, None, None, dquery
+        if ctx.needs_input_grad[0]:
+            ctx.late.add(dscore, query)
+        return *([None] * 5), dquery, None
 
 
 def blend(
@@ -167,12 +161,12 @@ def blend(
     colour: Tensor,  # (V, N, 4): RGB and anything
     visible: Tensor,  # (V, N), above 0 where the view sees the sample
     query: Tensor,  # (N, F + D + 4), of observations, teacher features and ray differences
-) -> tuple[Tensor, Tensor]:  # (N, D), float32; (V, N, F)
+    late: LateGradient,  # of the pooling of these observations, which takes their gradient
+) -> Tensor:  # (N, D), float32
     """Return the weighted mean of the teacher features, without them of the colours, (N, 3).
 
-    Of a sample that no view sees it is zero, as all of them are. The observations come back too,
-    to be used from here on.
+    Of a sample that no view sees it is zero, as all of them are.
     """
-    given = observations, teacher, ray_difference, colour, visible, query
-    blended, passed = _Blend.apply(*given)  # type: ignore[no-untyped-call]
-    return blended, passed
+    given = observations, teacher, ray_difference, colour, visible, query, late
+    blended: Tensor = _Blend.apply(*given)  # type: ignore[no-untyped-call]
+    return blended

@@ -21,7 +21,7 @@ from gsn.model.kernels.common import Seeds, behind_norm
 from gsn.model.kernels.fetch import Samples, fetch, fetch_unit
 from gsn.model.kernels.linear import linear, linear_beside
 from gsn.model.kernels.mlp import mlp
-from gsn.model.kernels.pool import pool
+from gsn.model.kernels.pool import LateGradient, pool
 from gsn.model.kernels.positions import WIDTH as ENCODED_WIDTH
 from gsn.model.kernels.positions import encode
 from gsn.model.renderer import Renderer, contract
@@ -41,6 +41,7 @@ class FastTokens:
     samples: Samples
     depth_weights: Tensor | None  # (R, S)
     branch: Branch
+    late: LateGradient  # of the observations' tokens
 
 
 def render_colour(
@@ -59,7 +60,8 @@ def render_colour(
     samples = Samples(flat, origins, sources.cameras, pixel_centre, parity)
     fetched = fetch(sources.encoded, sources.images.float(), samples)
     tokens = mlp(fetched.appearance, *_embedding(renderer, fetched.appearance.shape[-1]))
-    token, n_seeing, tokens = pool(tokens, fetched.visible, parity)
+    late = LateGradient()
+    token, n_seeing, tokens = pool(tokens, fetched.visible, parity, late)
     seen = Observed(
         *(tokens, None, fetched.ray_difference, fetched.colour, fetched.visible, n_seeing)
     )
@@ -80,10 +82,9 @@ def render_colour(
     decoded = _informed(renderer.direction_mlp, token, direction, branch, renderer.norm)
     blended: Tensor | float = 0.0
     if renderer.blend is not None:
-        blended, weights, decoded, tokens = _blend(renderer.blend, decoded, seen, used, branch)
-        seen = replace(seen, tokens=tokens)
+        blended, weights, decoded = _blend(renderer.blend, decoded, seen, used, late, branch)
     rgb = functional.linear(_mean(decoded, used), renderer.rgb.weight, renderer.rgb.bias) + blended
-    return FastTokens(rgb, token, seen, used, samples, weights, branch)
+    return FastTokens(rgb, token, seen, used, samples, weights, branch, late)
 
 
 def render_feature(
@@ -104,7 +105,7 @@ def render_feature(
         teacher = _teacher_as_published(maps, rendered.samples).to(dtype)
     else:
         teacher = fetch_unit(maps, sources.teacher.grid, rendered.samples, dtype)
-    pooled, _, _ = pool(teacher, seen.visible, head.parity)
+    pooled, _, _ = pool(teacher, seen.visible, head.parity, LateGradient())
     token = torch.cat([rendered.token, pooled], dim=-1)
     seen = replace(seen, teacher=teacher)
     seeds = Seeds(token.device, _dropout(head), SEEDS_OF_PAIR)
@@ -115,7 +116,8 @@ def render_feature(
     token = ray_block(head.ray_block, token, used, n_samples, seeds, branch)
     blended: Tensor | float = 0.0
     if head.blend is not None:
-        of_views, _, token, _ = _blend(head.blend, token, seen, rendered.used, branch, head.norm)
+        shared = rendered.used, rendered.late, branch
+        of_views, _, token = _blend(head.blend, token, seen, *shared, head.norm)
         blended = functional.normalize(of_views, dim=-1)
     # The mean of what the layer makes of samples, not the layer of their mean: the same, and the
     # normed token is never in memory.
@@ -169,23 +171,25 @@ def _blend(
     token: Tensor,
     seen: Observed,
     used: Tensor,
+    late: LateGradient,
     branch: Branch,
     norm: torch.nn.LayerNorm | None = None,  # of the token, if it is not normed yet
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # (R, 3 or D), (R, S), (N, C), (V, N, F)
+) -> tuple[Tensor, Tensor, Tensor]:  # (R, 3 or D), (R, S), (N, C)
     """Average colours, or teacher features if there are, over views, then over samples.
 
-    Token and observations come back too, to be used from here on.
+    The token comes back too, to be used from here on.
     """
     surface, query = branch.make(lambda: _blend_layers(module, norm))
     eps = None if norm is None else norm.eps
     along, token = linear_beside(token, *surface, eps, torch.float32)
     share = along.view(used.shape).masked_fill(~used, -torch.inf).softmax(dim=1)
     of_token, token = linear_beside(token, *query, eps)
-    by_sample, tokens = blend(
-        *(seen.tokens, seen.teacher, seen.ray_difference, seen.colour, seen.visible, of_token)
+    by_sample = blend(
+        *(seen.tokens, seen.teacher, seen.ray_difference, seen.colour, seen.visible),
+        *(of_token, late),
     )
     by_ray = by_sample.view(*used.shape, -1)
-    return torch.einsum("rs,rsd->rd", share, by_ray), share, token, tokens
+    return torch.einsum("rs,rsd->rd", share, by_ray), share, token
 
 
 def _blend_layers(

@@ -1,5 +1,10 @@
-"""The maximum over the views that see a sample: the first token of every sample."""
+"""The maximum over the views that see a sample: the first token of every sample.
 
+What is first of all done with observations is last in the backward pass, so that the parts of their
+gradient come together here.
+"""
+
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,6 +15,26 @@ from torch import Tensor
 from gsn.model.kernels.common import MASKED, cells, load_cells, padded, rows_of, sees, store_cells
 
 _ROWS = 32
+
+
+@dataclass
+class LateGradient:
+    """Parts of the gradient of observations, made earlier in the backward pass than they are added.
+
+    A part is a number for every view and sample times a row for every sample: by an order of
+    magnitude less to write and read than the product, which is not made before `pool` adds it.
+    """
+
+    parts: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # (V, N), (N, C or more)
+
+    def add(self, scale: Tensor, row: Tensor) -> None:
+        """Add a part; of the row the first channels count, as many as observations have."""
+        self.parts.append((scale, row))
+
+    def take(self) -> list[tuple[Tensor, Tensor]]:
+        """Return all parts, and forget them."""
+        parts, self.parts = self.parts, []
+        return parts
 
 
 @triton.jit
@@ -42,19 +67,29 @@ def _pool_forward(
 
 @triton.jit
 def _pool_backward(
-    dy_ptr: tl.tensor, which_ptr: tl.tensor, later_ptr: tl.tensor, dh_ptr: tl.tensor,
-    n_rows: tl.tensor, n_views: tl.tensor, C: tl.constexpr, BC: tl.constexpr, B: tl.constexpr,
-    LATER: tl.constexpr,
+    dy_ptr: tl.tensor, which_ptr: tl.tensor, later_ptr: tl.tensor, scales_ptr: tl.tuple,
+    rows_ptr: tl.tuple, strides: tl.tuple, dh_ptr: tl.tensor, n_rows: tl.tensor,
+    n_views: tl.tensor, C: tl.constexpr, BC: tl.constexpr, B: tl.constexpr,
 ) -> None:  # fmt: skip
+    """Add up the gradient of observations: of the maximum, of later use, and late parts."""
     first, rows, there = rows_of(tl.program_id(0), n_rows, B)
     columns = tl.arange(0, BC)
-    dy = load_cells(dy_ptr, first, rows, there, columns, C, C).to(tl.float32)
+    dy = tl.zeros([B, BC], tl.float32)
+    if dy_ptr is not None:
+        dy = load_cells(dy_ptr, first, rows, there, columns, C, C).to(tl.float32)
     mask = there[:, None] & (columns[None, :] < C)
     which = tl.load(cells(which_ptr, first, rows, columns, C), mask=mask, other=-1)
+    of_parts: tl.tuple = ()
+    for part in tl.static_range(len(scales_ptr)):
+        row = load_cells(rows_ptr[part], first, rows, there, columns, strides[part], C)
+        of_parts += (row.to(tl.float32),)
     at = first
     for view in range(n_views):
         dh = tl.where(which == view, dy, 0.0)
-        if LATER:
+        for part in tl.static_range(len(scales_ptr)):
+            scale = tl.load(scales_ptr[part] + at + rows, mask=there, other=0.0)
+            dh += scale[:, None] * of_parts[part]
+        if later_ptr is not None:
             dh += load_cells(later_ptr, at, rows, there, columns, C, C).to(tl.float32)
         store_cells(dh_ptr, at, rows, there, columns, C, dh, C)
         at += n_rows
@@ -62,7 +97,9 @@ def _pool_backward(
 
 class _Pool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, observations: Tensor, visible: Tensor, parity: bool) -> Any:
+    def forward(
+        ctx: Any, observations: Tensor, visible: Tensor, parity: bool, late: LateGradient
+    ) -> Any:
         n_views, n_rows, channels = observations.shape
         pooled = observations.new_empty(n_rows, channels)
         which = torch.empty(n_rows, channels, device=pooled.device, dtype=torch.int16)
@@ -75,35 +112,42 @@ class _Pool(torch.autograd.Function):
             LOW=MASKED,
         )
         ctx.save_for_backward(which)
-        ctx.n_views, ctx.sizes = n_views, sizes
+        ctx.n_views, ctx.sizes, ctx.late, ctx.dtype = n_views, sizes, late, pooled.dtype
         ctx.mark_non_differentiable(seeing)
         ctx.set_materialize_grads(False)
         return pooled, seeing, observations
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, _: None, later: Tensor | None) -> Any:
-        if dy is None:
-            return later, None, None
+        parts = ctx.late.take()
+        if dy is None and not parts:
+            return later, None, None, None
         (which,) = ctx.saved_tensors
         n_rows, channels = which.shape
-        dh = dy.new_empty(ctx.n_views, n_rows, channels)
-        later = None if later is None else later.contiguous()
+        dh = which.new_empty(ctx.n_views, n_rows, channels, dtype=ctx.dtype)
+        scales, rows = zip(*parts, strict=True) if parts else ((), ())
         _pool_backward[(triton.cdiv(n_rows, _ROWS),)](
-            *(dy.contiguous(), which, later, dh, n_rows, ctx.n_views),
+            None if dy is None else dy.contiguous(),
+            which,
+            None if later is None else later.contiguous(),
+            scales,
+            rows,
+            tuple(row.shape[1] for row in rows),
+            *(dh, n_rows, ctx.n_views),
             **ctx.sizes,
-            LATER=later is not None,
         )
-        return dh, None, None
+        return dh, None, None, None
 
 
 def pool(
     observations: Tensor,  # (V, N, C)
     visible: Tensor,  # (V, N), above 0 where the view sees the sample
     parity: bool,
+    late: LateGradient,  # where others leave parts of the gradient of the observations
 ) -> tuple[Tensor, Tensor, Tensor]:  # (N, C), (N,), (V, N, C)
     """Return the maximum, how many views see a sample, and the observations for later use.
 
     What is passed through gathers its gradient in one buffer, kernel by kernel.
     """
-    pooled, seeing, passed = _Pool.apply(observations, visible, parity)  # type: ignore[no-untyped-call]
+    pooled, seeing, passed = _Pool.apply(observations, visible, parity, late)  # type: ignore[no-untyped-call]
     return pooled, seeing, passed

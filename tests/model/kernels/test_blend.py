@@ -3,6 +3,7 @@ import torch
 from torch.nn import functional
 
 from gsn.model.kernels.blend import blend
+from gsn.model.kernels.pool import LateGradient, pool
 
 pytestmark = pytest.mark.usefixtures("on_the_gpu_if_any")
 # Views, samples, channels of observations, of teacher features.
@@ -31,26 +32,33 @@ def readable(data):
     parts = [data[name] for name in ("teacher", "difference") if data[name] is not None]
     values = data["colour"][..., :3] if data["teacher"] is None else data["teacher"]
 
-    def run(observations, query):
+    def blended(observations, query):
         score = (torch.cat([observations, *parts], dim=-1) * query).sum(-1)
         weight = score.masked_fill(data["visible"] == 0, -1e9).softmax(dim=0)
-        return (weight[..., None] * values).sum(0), observations
+        return (weight[..., None] * values).sum(0)
+
+    def run(observations, query):
+        return blended(observations, query), blended(observations, -query), observations
 
     return run
 
 
 def fast(data):
+    """Blend twice, as colours and features are: gradients of observations meet in `pool`."""
+
     def run(observations, query):
-        dtype, teacher = observations.dtype, data["teacher"]
+        late, dtype, teacher = LateGradient(), observations.dtype, data["teacher"]
+        observations = pool(observations, data["visible"], False, late)[2]
         teacher = None if teacher is None else teacher.to(dtype)
-        difference = data["difference"].to(dtype)
-        return blend(observations, teacher, difference, data["colour"], data["visible"], query)
+        given = (observations, teacher, data["difference"].to(dtype))
+        given += (data["colour"], data["visible"])
+        return blend(*given, query, late), blend(*given, -query, late), observations
 
     return run
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_views_are_averaged_by_how_well_they_fit_and_passed_on(assert_twins, shape):
+def test_views_are_averaged_by_how_well_they_fit(assert_twins, shape):
     streams, data = make_input(shape)
     assert_twins(fast(data), readable(data), streams, {})
 
@@ -58,7 +66,7 @@ def test_views_are_averaged_by_how_well_they_fit_and_passed_on(assert_twins, sha
 @pytest.mark.parametrize("channels", [0, 9])
 def test_of_a_sample_that_no_view_sees_nothing_is_blended(channels):
     streams, data = make_input((3, 20, 16, channels))
-    blended, _ = fast(data)(**streams)
+    blended, *_ = fast(data)(**streams)
     assert not blended[[0, -1]].any()
     assert blended[1:-1].any(dim=1).all()
 
@@ -71,12 +79,13 @@ def test_views_that_do_not_see_a_sample_do_not_matter_however_far_their_scores(a
     assert_twins(fast(data), readable(data), streams, {})
 
 
-def test_observations_that_are_used_later_only_pass_their_gradient_on():
+def test_observations_without_gradient_get_none():
     streams, data = make_input((3, 20, 16, 0))
-    given = streams["observations"].requires_grad_()
-    _, passed = fast(data)(**streams)
-    (gradient,) = torch.autograd.grad((2.0 * passed).sum(), given)
-    assert torch.equal(gradient, torch.full_like(given, 2.0))
+    late, query = LateGradient(), streams["query"].requires_grad_()
+    given = (streams["observations"], None, data["difference"], data["colour"], data["visible"])
+    blend(*given, query, late).sum().backward()
+    assert query.grad.any()
+    assert late.take() == []
 
 
 @pytest.mark.gpu
