@@ -80,10 +80,17 @@ def render_colour(
         token = ray_block(last, token, None if parity else used, n_samples, seeds, branch)
     direction = encode(functional.normalize(rays.directions, dim=-1), dtype)
     decoded = _informed(renderer.direction_mlp, token, direction, branch, renderer.norm)
-    blended: Tensor | float = 0.0
-    if renderer.blend is not None:
-        blended, weights, decoded = _blend(renderer.blend, decoded, seen, used, late, branch)
-    rgb = functional.linear(_mean(decoded, used), renderer.rgb.weight, renderer.rgb.bias) + blended
+    module = renderer.blend
+    if module is None:
+        rgb = _mean(linear(decoded, *_layer(renderer.rgb), dtype=torch.float32), used)
+    else:
+        surface, query = branch.make(lambda: _blend_layers(module))
+        # The mean of what the layer makes of samples, not the layer of their mean: the same, and
+        # one reading of the tokens for it and the surface.
+        weight, bias = map(torch.cat, zip(surface, _layer(renderer.rgb), strict=True))
+        both, decoded = linear_beside(decoded, weight, bias, None, torch.float32)
+        blended, weights = _blend(both[:, 0], linear(decoded, *query), seen, used, late)
+        rgb = _mean(both[:, 1:], used) + blended
     return FastTokens(rgb, token, seen, used, samples, weights, branch, late)
 
 
@@ -115,15 +122,16 @@ def render_feature(
     used = None if head.parity else rendered.used
     token = ray_block(head.ray_block, token, used, n_samples, seeds, branch)
     blended: Tensor | float = 0.0
-    if head.blend is not None:
-        shared = rendered.used, rendered.late, branch
-        of_views, _, token = _blend(head.blend, token, seen, *shared, head.norm)
+    module, eps = head.blend, head.norm.eps
+    if module is not None:
+        surface, query = branch.make(lambda: _blend_layers(module, head.norm))
+        along, token = linear_beside(token, *surface, eps, torch.float32)
+        of_token, token = linear_beside(token, *query, eps)
+        of_views, _ = _blend(along, of_token, seen, rendered.used, rendered.late)
         blended = functional.normalize(of_views, dim=-1)
-    # The mean of what the layer makes of samples, not the layer of their mean: the same, and the
-    # normed token is never in memory.
-    output = branch.behind_norm(head.norm, head.output.weight, head.output.bias)
-    by_sample = linear(token, *output, head.norm.eps)
-    return _mean(by_sample, rendered.used) + blended
+    # The mean of what the layer makes of samples again, so that no normed token is in memory.
+    output = branch.behind_norm(head.norm, *_layer(head.output))
+    return _mean(linear(token, *output, eps), rendered.used) + blended
 
 
 def _embedding(
@@ -157,6 +165,10 @@ def _informed(
     return mlp(token, own, (second.weight, second.bias), eps, extra)
 
 
+def _layer(linear_module: torch.nn.Linear) -> tuple[Tensor, Tensor]:
+    return linear_module.weight, linear_module.bias
+
+
 def _mean(
     values: Tensor,  # (N, C)
     used: Tensor,  # (R, S), bool
@@ -167,37 +179,27 @@ def _mean(
 
 
 def _blend(
-    module: SurfaceBlend,
-    token: Tensor,
+    along: Tensor,  # (N,), how much a sample is the surface
+    query: Tensor,  # (N, F + D + 4), of the views
     seen: Observed,
-    used: Tensor,
+    used: Tensor,  # (R, S), bool
     late: LateGradient,
-    branch: Branch,
-    norm: torch.nn.LayerNorm | None = None,  # of the token, if it is not normed yet
-) -> tuple[Tensor, Tensor, Tensor]:  # (R, 3 or D), (R, S), (N, C)
-    """Average colours, or teacher features if there are, over views, then over samples.
-
-    The token comes back too, to be used from here on.
-    """
-    surface, query = branch.make(lambda: _blend_layers(module, norm))
-    eps = None if norm is None else norm.eps
-    along, token = linear_beside(token, *surface, eps, torch.float32)
+) -> tuple[Tensor, Tensor]:  # (R, 3 or D), (R, S)
+    """Average colours, or teacher features if there are, over views, then over samples."""
     share = along.view(used.shape).masked_fill(~used, -torch.inf).softmax(dim=1)
-    of_token, token = linear_beside(token, *query, eps)
     by_sample = blend(
-        *(seen.tokens, seen.teacher, seen.ray_difference, seen.colour, seen.visible),
-        *(of_token, late),
+        *(seen.tokens, seen.teacher, seen.ray_difference, seen.colour, seen.visible, query, late)
     )
-    by_ray = by_sample.view(*used.shape, -1)
-    return torch.einsum("rs,rsd->rd", share, by_ray), share, token
+    return torch.einsum("rs,rsd->rd", share, by_sample.view(*used.shape, -1)), share
 
 
 def _blend_layers(
-    module: SurfaceBlend, norm: torch.nn.LayerNorm | None
+    module: SurfaceBlend,
+    norm: torch.nn.LayerNorm | None = None,  # of the token, if it is not normed yet
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Return what makes of a token how much it is the surface, and the query of its views."""
     to_key = module.key.weight.T
-    surface = module.surface.weight, module.surface.bias
+    surface = _layer(module.surface)
     query = to_key @ module.query.weight, to_key @ module.query.bias
     if norm is None:
         return surface, query
