@@ -9,12 +9,14 @@ many and its standard error say whether one path is better.
 import logging
 import statistics
 from collections.abc import Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
+from torch import multiprocessing
 from tqdm import tqdm
 
 from benchmarks.quality import Changes, Span, in_folder, measure
@@ -52,19 +54,23 @@ def measure_pairs(
     steps: int,
     seeds: int,
     device: torch.device,
+    pool: Executor,
 ) -> list[Pair]:
     """Train and score by both paths, from the first seeds on."""
     span = Span(float("inf"), steps)
-    pairs = []
-    with tqdm(total=2 * seeds, unit="run", desc="either path") as bar:
-        for seed in range(seeds):
-            run = replace(cfg, training=replace(cfg.training, seed=seed))
-            scores = []
-            for kernels in (False, True):
-                scores.append(measure(packs, scored, run, span, kernels, device)[1])
-                bar.update()
-            pairs.append(Pair(*scores))
-    return pairs
+    futures = [
+        pool.submit(measure, packs, scored, _seeded(cfg, seed), span, kernels, device)
+        for seed in range(seeds)
+        for kernels in (False, True)
+    ]
+    for done in tqdm(as_completed(futures), total=len(futures), unit="run", desc="either path"):
+        done.result()  # ends all at the first error
+    scores = [future.result()[1] for future in futures]
+    return [Pair(*both) for both in zip(scores[::2], scores[1::2], strict=True)]
+
+
+def _seeded(cfg: PretrainConfig, seed: int) -> PretrainConfig:
+    return replace(cfg, training=replace(cfg.training, seed=seed))
 
 
 def rows_of(pairs: Sequence[Pair]) -> list[list[str]]:
@@ -90,6 +96,7 @@ def main(
     rays: Annotated[int | None, typer.Option(help="Of a step.")] = None,
     samples: Annotated[int | None, typer.Option(help="Along a ray.")] = None,
     decay_steps: Annotated[int | None, typer.Option(help="From one decay to the next.")] = None,
+    workers: Annotated[int, typer.Option(help="Runs at a time: small ones leave a GPU idle.")] = 1,
     params: ParamsFile = DEFAULT_PARAMS,
     device: DeviceName = "auto",
 ) -> None:
@@ -107,12 +114,16 @@ def main(
     learnt, scored = train or named.train, score or named.test
     check_no_leakage(prepared, [name for name in scored if name not in learnt], learnt)
     packs, scored_packs = in_folder(prepared, learnt), in_folder(prepared, scored)
-    pairs = measure_pairs(packs, scored_packs, cfg, steps, seeds, place)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    try:
+        pairs = measure_pairs(packs, scored_packs, cfg, steps, seeds, place, pool)
+    finally:
+        pool.shutdown(cancel_futures=True)
     batch, optimiser = cfg.training.batch, cfg.training.optimiser
     typer.echo(f"{headline(place)}\n")
     typer.echo(
-        f"stage I of {params} on {', '.join(learnt)}: {seeds} pairs of runs of {steps} steps of "
-        f"{batch.rays} rays × {cfg.model.samples} samples without dropout, "
+        f"stage I of {params} on {', '.join(learnt)}: {seeds} pairs of runs of {steps + 1} steps "
+        f"of {batch.rays} rays × {cfg.model.samples} samples without dropout, "
         f"rates × {optimiser.decay_factor:g} every {optimiser.decay_steps} steps\n"
     )
     typer.echo(table(HEAD, rows_of(pairs)))

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -37,10 +38,20 @@ def test_each_seed_is_trained_by_both_paths_to_the_same_step(cfg, monkeypatch):
         return Trained(5, 1, 1.0), {"b": 20.0 + len(runs)}
 
     monkeypatch.setattr(either_path, "measure", measure)
-    pairs = measure_pairs(["a"], ["b"], cfg, 5, 2, "cpu")
+    with ThreadPoolExecutor(1) as pool:
+        pairs = measure_pairs(["a"], ["b"], cfg, 5, 2, "cpu", pool)
     endless = float("inf")
     assert runs == [(seed, path, 5, endless) for seed in (0, 1) for path in (False, True)]
     assert pairs == [Pair({"b": 21.0}, {"b": 22.0}), Pair({"b": 23.0}, {"b": 24.0})]
+
+
+def test_the_first_run_that_fails_ends_all(cfg, monkeypatch):
+    def measure(*_):
+        raise ValueError("fern.h5: no such pack")
+
+    monkeypatch.setattr(either_path, "measure", measure)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="no such pack"):
+        measure_pairs(["a"], ["b"], cfg, 5, 2, "cpu", pool)
 
 
 def test_differences_are_of_pairs_and_their_error_is_that_of_the_mean():
