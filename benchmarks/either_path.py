@@ -52,15 +52,15 @@ def measure_pairs(
     scored: Sequence[Path],
     cfg: PretrainConfig,
     steps: int,
-    seeds: int,
+    seeds: range,
     device: torch.device,
     pool: Executor,
 ) -> list[Pair]:
-    """Train and score by both paths, from the first seeds on."""
+    """Train and score by both paths, from each of the seeds."""
     span = Span(float("inf"), steps)
     futures = [
         pool.submit(measure, packs, scored, _seeded(cfg, seed), span, kernels, device)
-        for seed in range(seeds)
+        for seed in seeds
         for kernels in (False, True)
     ]
     for done in tqdm(as_completed(futures), total=len(futures), unit="run", desc="either path"):
@@ -92,6 +92,7 @@ def main(
     train: Annotated[list[str] | None, typer.Option(help="Scenes; scenes.train if none.")] = None,
     score: Annotated[list[str] | None, typer.Option(help="Scenes; scenes.test if none.")] = None,
     seeds: Annotated[int, typer.Option(help="Pairs of runs.")] = 8,
+    first_seed: Annotated[int, typer.Option(help="Of the pairs, to go on from a run.")] = 0,
     steps: Annotated[int, typer.Option(help="Of each run.")] = 800,
     rays: Annotated[int | None, typer.Option(help="Of a step.")] = None,
     samples: Annotated[int | None, typer.Option(help="Along a ray.")] = None,
@@ -114,16 +115,18 @@ def main(
     learnt, scored = train or named.train, score or named.test
     check_no_leakage(prepared, [name for name in scored if name not in learnt], learnt)
     packs, scored_packs = in_folder(prepared, learnt), in_folder(prepared, scored)
+    of_pairs = range(first_seed, first_seed + seeds)
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
     try:
-        pairs = measure_pairs(packs, scored_packs, cfg, steps, seeds, place, pool)
+        pairs = measure_pairs(packs, scored_packs, cfg, steps, of_pairs, place, pool)
     finally:
         pool.shutdown(cancel_futures=True)
     batch, optimiser = cfg.training.batch, cfg.training.optimiser
     typer.echo(f"{headline(place)}\n")
     typer.echo(
-        f"stage I of {params} on {', '.join(learnt)}: {seeds} pairs of runs of {steps + 1} steps "
-        f"of {batch.rays} rays × {cfg.model.samples} samples without dropout, "
+        f"stage I of {params} on {', '.join(learnt)}: pairs of runs of {steps + 1} steps of "
+        f"{batch.rays} rays × {cfg.model.samples} samples without dropout, "
+        f"seeds {of_pairs[0]} to {of_pairs[-1]}, "
         f"rates × {optimiser.decay_factor:g} every {optimiser.decay_steps} steps\n"
     )
     typer.echo(table(HEAD, rows_of(pairs)))
