@@ -164,8 +164,8 @@ class GsnModel(nn.Module):
         if not (self.use_kernels and kernels_run_on(device)):
             return False
         appearance, token = 3 + self.config.encoder_channels, self.config.width
-        widths = appearance, token + (self.feature_channels or 0)
-        return kernels_take(compute_dtype(device), *widths)
+        widest = token + (self.feature_channels or 0)
+        return kernels_take(compute_dtype(device), appearance, token, widest)
 
 
 def count_parameters(module: nn.Module) -> int:

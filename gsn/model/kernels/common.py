@@ -7,6 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
+from gsn.model.kernels.choice import roomy
+
 MASKED = -1e30  # of a score that must not count; finite, so that differences of two are
 UNIT = tl.constexpr(2.0**-32)  # of the probability that kernels take, see `threshold`
 
@@ -196,17 +198,8 @@ def tile_of(width: int, dtype: torch.dtype, warps: int = 4, stages: int = 1) -> 
 
 
 def ahead(stages: int) -> int:
-    """Return how many loads are started ahead: several where shared memory has room for them.
-
-    That is data-centre GPUs of compute capability 9 and 10, with 227 KiB a program; others have as
-    little as 99 KiB.
-    """
+    """Return how many loads are started ahead: several where shared memory has room for them."""
     return stages if roomy() else 1
-
-
-def roomy() -> bool:
-    """Return whether a program may have much shared memory."""
-    return not torch.cuda.is_available() or torch.cuda.get_device_capability()[0] in (9, 10)
 
 
 def threshold(dropout: float) -> int:

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gsn.model.kernels.choice import roomy
 from gsn.model.kernels.common import (
     add_cells,
     add_sums,
@@ -18,7 +19,6 @@ from gsn.model.kernels.common import (
     n_programs,
     normalise_backward,
     padded,
-    roomy,
     rows_of,
     store_cells,
     threshold,

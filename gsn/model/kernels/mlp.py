@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gsn.model.kernels.choice import roomy
 from gsn.model.kernels.common import (
     UNIT,
     add_cells,
@@ -23,7 +24,6 @@ from gsn.model.kernels.common import (
     n_programs,
     normalise_backward,
     padded,
-    roomy,
     rows_of,
     store_cells,
     threshold,

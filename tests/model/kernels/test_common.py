@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from gsn.model.kernels.choice import kernels_take
 from gsn.model.kernels.common import Seeds, ahead, padded, threshold, zeros_like
 from gsn.model.kernels.linear import linear
 
@@ -91,8 +94,27 @@ def test_sums_begin_at_zero_in_float32_each_where_vectors_can_be_written():
     assert not zeros[2].any()
 
 
-@pytest.mark.parametrize(("capability", "expected"), [((8, 6), 1), ((9, 0), 3), ((12, 0), 1)])
-def test_loads_are_started_ahead_where_shared_memory_has_room(monkeypatch, capability, expected):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+@pytest.fixture
+def shared_memory(monkeypatch):
+    """Return what makes the GPU one of so many KiB."""
+
+    def have(kib):
+        found = SimpleNamespace(shared_memory_per_block_optin=kib * 1024)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda: found)
+
+    return have
+
+
+@pytest.mark.parametrize(("kib", "expected"), [(99, 1), (163, 1), (227, 3)])
+def test_loads_are_started_ahead_where_shared_memory_has_room(shared_memory, kib, expected):
+    shared_memory(kib)
     assert ahead(3) == expected
+
+
+@pytest.mark.parametrize(
+    ("kib", "width", "taken"), [(99, 64, True), (99, 96, False), (163, 96, True)]
+)
+def test_wide_observations_are_taken_where_shared_memory_has_room(shared_memory, kib, width, taken):
+    shared_memory(kib)
+    assert kernels_take(torch.bfloat16, 35, width, 128) == taken
