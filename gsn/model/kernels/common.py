@@ -61,14 +61,6 @@ def sees(visible_ptr: tl.tensor, at: tl.tensor, rows: tl.tensor, there: tl.tenso
 
 
 @triton.jit
-def transposed(
-    ptr: tl.tensor, columns: tl.tensor, rows: tl.tensor, stride: tl.constexpr,
-) -> tl.tensor:  # fmt: skip
-    """Return the addresses of a part of a matrix, first index its columns."""
-    return ptr + (rows[None, :] * stride + columns[:, None])
-
-
-@triton.jit
 def within(first: tl.tensor, second: tl.tensor, N: tl.constexpr, M: tl.constexpr) -> tl.tensor:
     """Return which of a tile's cells exist in an N × M matrix."""
     return (first[:, None] < N) & (second[None, :] < M)
@@ -81,6 +73,16 @@ def add_cells(
 ) -> None:  # fmt: skip
     """Add a part of an N × M matrix that other programs add to as well."""
     tl.atomic_add(cells(ptr, 0, rows, columns, M), values, mask=within(rows, columns, N, M))
+
+
+@triton.jit
+def add_transposed(
+    ptr: tl.tensor, columns: tl.tensor, rows: tl.tensor, values: tl.tensor, M: tl.constexpr,
+    N: tl.constexpr,
+) -> None:  # fmt: skip
+    """Add a part of an N × M matrix likewise, given columns first."""
+    at = ptr + (rows[None, :] * M + columns[:, None])
+    tl.atomic_add(at, values, mask=within(columns, rows, M, N))
 
 
 @triton.jit

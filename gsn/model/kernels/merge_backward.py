@@ -10,13 +10,12 @@ import triton.language as tl
 from gsn.model.kernels.common import (
     UNIT,
     add_cells,
+    add_transposed,
     keep,
     load_cells,
     rows_of,
     seed_of,
     store_cells,
-    transposed,
-    within,
 )
 from gsn.model.kernels.merge_forward import (
     from_view,
@@ -217,11 +216,11 @@ def merge_backward_weight(
         dvalue_place = tl.dot(tl.trans(dvalue), place, dvalue_place, input_precision=IP)
         dscore_place = tl.dot(tl.trans(dinner), place, dscore_place, input_precision=IP)
     add_cells(dvalue_place_ptr, n, k, dvalue_place, C, K)
-    tl.atomic_add(transposed(dvalue_h_ptr, f, n, F), dvalue_h, mask=within(f, n, F, C))
+    add_transposed(dvalue_h_ptr, f, n, dvalue_h, F, C)
     if D > 0:
-        tl.atomic_add(transposed(dvalue_t_ptr, d, n, D), dvalue_t, mask=within(d, n, D, C))
+        add_transposed(dvalue_t_ptr, d, n, dvalue_t, D, C)
     if tl.program_id(1) == 0:  # what follows is the same for all channels
         add_cells(dscore_place_ptr, e, k, dscore_place, E, K)
-        tl.atomic_add(transposed(dscore_h_ptr, f, e, F), dscore_h, mask=within(f, e, F, E))
+        add_transposed(dscore_h_ptr, f, e, dscore_h, F, E)
         if D > 0:
-            tl.atomic_add(transposed(dscore_t_ptr, d, e, D), dscore_t, mask=within(d, e, D, E))
+            add_transposed(dscore_t_ptr, d, e, dscore_t, D, E)
