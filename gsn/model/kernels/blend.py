@@ -124,10 +124,9 @@ class _Blend(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, observations: Tensor, teacher: Tensor | None, difference: Tensor,
-        colour: Tensor, visible: Tensor, query: Tensor, late: LateGradient,
+        colour: Tensor, visible: Tensor, query: Tensor, slot: Tensor,
     ) -> Tensor:  # fmt: skip
         n_views, n_rows, width = observations.shape
-        query = query.contiguous()
         channels = 0 if teacher is None else teacher.shape[-1]
         blended = torch.empty(n_rows, channels or 3, device=query.device)
         lse = torch.empty(n_rows, device=query.device)
@@ -137,7 +136,7 @@ class _Blend(torch.autograd.Function):
         given = (observations, teacher, difference, colour, visible, query, blended, lse)
         _blend_forward[(triton.cdiv(n_rows, _ROWS),)](*given, n_rows, n_views, **sizes)
         ctx.save_for_backward(*given)
-        ctx.sizes, ctx.late = sizes, late
+        ctx.sizes = sizes
         return blended
 
     @staticmethod
@@ -149,9 +148,7 @@ class _Blend(torch.autograd.Function):
         _blend_backward[(triton.cdiv(n_rows, _ROWS),)](
             *(*given, dy.contiguous(), dscore, dquery, n_rows, n_views), **ctx.sizes
         )
-        if ctx.needs_input_grad[0]:
-            ctx.late.add(dscore, query)
-        return *([None] * 5), dquery, None
+        return *([None] * 5), dquery, dscore
 
 
 def blend(
@@ -167,6 +164,7 @@ def blend(
 
     Of a sample that no view sees it is zero, as all of them are.
     """
-    given = observations, teacher, ray_difference, colour, visible, query, late
+    query = query.contiguous()
+    given = observations, teacher, ray_difference, colour, visible, query, late.slot(query)
     blended: Tensor = _Blend.apply(*given)  # type: ignore[no-untyped-call]
     return blended

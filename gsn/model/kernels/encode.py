@@ -74,7 +74,7 @@ class _Walk:
     def _stem(self, photos: Tensor, conv: nn.Conv2d) -> Tensor:
         """Apply the first convolution, of stride 2, as one of stride 1 to cells of 2 × 2 pixels.
 
-        Matrix units take 8 channels at least; for 4 they take twice the time, as measured.
+        Of 16 channels instead of 4, which on an H100 takes two fifths of the time.
         """
         odd = conv.kernel_size[0] % 2
         weight = functional.pixel_unshuffle(functional.pad(self.weights[conv], (0, odd) * 2), 2)

@@ -29,6 +29,8 @@ from gsn.model.sources import SourceViews, fetch_enlarged
 from gsn.model.surface_blend import SurfaceBlend
 from gsn.model.transformers import RayTransformer, ViewTransformer
 
+Layer = tuple[Tensor, Tensor]  # weight (CO, CI) and bias (CO,)
+
 
 @dataclass(frozen=True)
 class FastTokens:
@@ -60,8 +62,7 @@ def render_colour(
     samples = Samples(flat, origins, sources.cameras, pixel_centre, parity)
     fetched = fetch(sources.encoded, sources.images.float(), samples)
     tokens = mlp(fetched.appearance, *_embedding(renderer, fetched.appearance.shape[-1]))
-    late = LateGradient()
-    token, n_seeing, tokens = pool(tokens, fetched.visible, parity, late)
+    token, n_seeing, tokens, late = pool(tokens, fetched.visible, parity)
     seen = Observed(
         *(tokens, None, fetched.ray_difference, fetched.colour, fetched.visible, n_seeing)
     )
@@ -84,11 +85,12 @@ def render_colour(
     if module is None:
         rgb = _mean(linear(decoded, *_layer(renderer.rgb), dtype=torch.float32), used)
     else:
-        surface, query = branch.make(lambda: _blend_layers(module))
         # The mean of what the layer makes of samples, not the layer of their mean: the same, and
         # one reading of the tokens for it and the surface.
-        weight, bias = map(torch.cat, zip(surface, _layer(renderer.rgb), strict=True))
-        both, decoded = linear_beside(decoded, weight, bias, None, torch.float32)
+        surface_and_rgb, query = branch.make(
+            lambda: _blend_layers(module, beside=_layer(renderer.rgb))
+        )
+        both, decoded = linear_beside(decoded, *surface_and_rgb, None, torch.float32)
         blended, weights = _blend(both[:, 0], linear(decoded, *query), seen, used, late)
         rgb = _mean(both[:, 1:], used) + blended
     return FastTokens(rgb, token, seen, used, samples, weights, branch, late)
@@ -112,7 +114,7 @@ def render_feature(
         teacher = _teacher_as_published(maps, rendered.samples).to(dtype)
     else:
         teacher = fetch_unit(maps, sources.teacher.grid, rendered.samples, dtype)
-    pooled, _, _ = pool(teacher, seen.visible, head.parity, LateGradient())
+    pooled, *_ = pool(teacher, seen.visible, head.parity)
     token = torch.cat([rendered.token, pooled], dim=-1)
     seen = replace(seen, teacher=teacher)
     seeds = Seeds(token.device, _dropout(head), SEEDS_OF_PAIR)
@@ -129,14 +131,12 @@ def render_feature(
         of_token, token = linear_beside(token, *query, eps)
         of_views, _ = _blend(along, of_token, seen, rendered.used, rendered.late)
         blended = functional.normalize(of_views, dim=-1)
-    # The mean of what the layer makes of samples again, so that no normed token is in memory.
+    # The mean of what the layer makes of samples here too: no normed token is in memory.
     output = branch.behind_norm(head.norm, *_layer(head.output))
     return _mean(linear(token, *output, eps), rendered.used) + blended
 
 
-def _embedding(
-    renderer: Renderer, width: int
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def _embedding(renderer: Renderer, width: int) -> tuple[Layer, Layer]:
     """Return the layers that embed an observation: encoder features, colour, zeros."""
     first, second = (cast(torch.nn.Linear, renderer.embed[i]) for i in (0, 2))
     weight = torch.cat([first.weight[:, 3:], first.weight[:, :3]], dim=1)
@@ -158,15 +158,15 @@ def _informed(
     missing = ENCODED_WIDTH + width - first.weight.shape[1]
     of_place = functional.pad(first.weight[:, width:], (0, missing))
     extra = linear(encoded, of_place)
-    own: tuple[Tensor, Tensor] = first.weight[:, :width], first.bias
+    own: Layer = first.weight[:, :width], first.bias
     eps = None
     if norm is not None:
         own, eps = branch.behind_norm(norm, *own), norm.eps
     return mlp(token, own, (second.weight, second.bias), eps, extra)
 
 
-def _layer(linear_module: torch.nn.Linear) -> tuple[Tensor, Tensor]:
-    return linear_module.weight, linear_module.bias
+def _layer(module: torch.nn.Linear) -> Layer:
+    return module.weight, module.bias
 
 
 def _mean(
@@ -196,11 +196,14 @@ def _blend(
 def _blend_layers(
     module: SurfaceBlend,
     norm: torch.nn.LayerNorm | None = None,  # of the token, if it is not normed yet
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    beside: Layer | None = None,  # another one, whose outputs follow those of the first
+) -> tuple[Layer, Layer]:
     """Return what makes of a token how much it is the surface, and the query of its views."""
     to_key = module.key.weight.T
     surface = _layer(module.surface)
     query = to_key @ module.query.weight, to_key @ module.query.bias
+    if beside is not None:
+        surface = torch.cat([surface[0], beside[0]]), torch.cat([surface[1], beside[1]])
     if norm is None:
         return surface, query
     return behind_norm(norm, *surface), behind_norm(norm, *query)

@@ -4,7 +4,7 @@ What is first of all done with observations is last in the backward pass, so tha
 gradient come together here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,26 +15,26 @@ from torch import Tensor
 from gsn.model.kernels.common import MASKED, cells, load_cells, padded, rows_of, sees, store_cells
 
 _ROWS = 32
+_SLOTS = 2  # colours are blended, and features
 
 
-@dataclass
+@dataclass(frozen=True)
 class LateGradient:
-    """Parts of the gradient of observations, made earlier in the backward pass than they are added.
+    """Where later uses of observations leave parts of their gradient, which `pool` adds up.
 
     A part is a number for every view and sample times a row for every sample: by an order of
-    magnitude less to write and read than the product, which is not made before `pool` adds it.
+    magnitude less to write and read than the product, which is made where it is added. Autograd
+    brings the numbers: they are the gradient of a slot, which has no other use and no memory. The
+    rows wait here, without their history, for that leads back to `pool`.
     """
 
-    parts: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # (V, N), (N, C or more)
+    slots: tuple[Tensor, ...]  # (V, N) each
+    rows: list[Tensor]  # (N, C or more) of the slots in use
 
-    def add(self, scale: Tensor, row: Tensor) -> None:
-        """Add a part; of the row the first channels count, as many as observations have."""
-        self.parts.append((scale, row))
-
-    def take(self) -> list[tuple[Tensor, Tensor]]:
-        """Return all parts, and forget them."""
-        parts, self.parts = self.parts, []
-        return parts
+    def slot(self, row: Tensor) -> Tensor:  # (V, N)
+        """Return a slot that was not used yet, for parts of this row, of which C channels count."""
+        self.rows.append(row.detach())
+        return self.slots[len(self.rows) - 1]
 
 
 @triton.jit
@@ -79,16 +79,16 @@ def _pool_backward(
         dy = load_cells(dy_ptr, first, rows, there, columns, C, C).to(tl.float32)
     mask = there[:, None] & (columns[None, :] < C)
     which = tl.load(cells(which_ptr, first, rows, columns, C), mask=mask, other=-1)
-    of_parts: tl.tuple = ()
+    late_rows: tl.tuple = ()
     for part in tl.static_range(len(scales_ptr)):
         row = load_cells(rows_ptr[part], first, rows, there, columns, strides[part], C)
-        of_parts += (row.to(tl.float32),)
+        late_rows += (row.to(tl.float32),)
     at = first
     for view in range(n_views):
         dh = tl.where(which == view, dy, 0.0)
         for part in tl.static_range(len(scales_ptr)):
             scale = tl.load(scales_ptr[part] + at + rows, mask=there, other=0.0)
-            dh += scale[:, None] * of_parts[part]
+            dh += scale[:, None] * late_rows[part]
         if later_ptr is not None:
             dh += load_cells(later_ptr, at, rows, there, columns, C, C).to(tl.float32)
         store_cells(dh_ptr, at, rows, there, columns, C, dh, C)
@@ -98,7 +98,7 @@ def _pool_backward(
 class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, observations: Tensor, visible: Tensor, parity: bool, late: LateGradient
+        ctx: Any, observations: Tensor, visible: Tensor, parity: bool, rows: list[Tensor]
     ) -> Any:
         n_views, n_rows, channels = observations.shape
         pooled = observations.new_empty(n_rows, channels)
@@ -112,27 +112,28 @@ class _Pool(torch.autograd.Function):
             LOW=MASKED,
         )
         ctx.save_for_backward(which)
-        ctx.n_views, ctx.sizes, ctx.late, ctx.dtype = n_views, sizes, late, pooled.dtype
+        ctx.n_views, ctx.sizes, ctx.rows, ctx.dtype = n_views, sizes, rows, pooled.dtype
         ctx.mark_non_differentiable(seeing)
         ctx.set_materialize_grads(False)
-        return pooled, seeing, observations
+        slots = (torch.empty((), device=pooled.device) for _ in range(_SLOTS))
+        return pooled, seeing, observations, *(slot.expand(n_views, n_rows) for slot in slots)
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor | None, _: None, later: Tensor | None) -> Any:
-        parts = ctx.late.take()
+    def backward(ctx: Any, dy: Tensor | None, _: None, later: Tensor | None, *of_slots: Any) -> Any:
+        used = zip(of_slots, ctx.rows, strict=False)  # slots may be left
+        parts = [(scale.contiguous(), row) for scale, row in used if scale is not None]
         if dy is None and not parts:
             return later, None, None, None
         (which,) = ctx.saved_tensors
         n_rows, channels = which.shape
         dh = which.new_empty(ctx.n_views, n_rows, channels, dtype=ctx.dtype)
-        scales, rows = zip(*parts, strict=True) if parts else ((), ())
         _pool_backward[(triton.cdiv(n_rows, _ROWS),)](
             None if dy is None else dy.contiguous(),
             which,
             None if later is None else later.contiguous(),
-            scales,
-            rows,
-            tuple(row.shape[1] for row in rows),
+            tuple(scale for scale, _ in parts),
+            tuple(row for _, row in parts),
+            tuple(row.shape[1] for _, row in parts),
             *(dh, n_rows, ctx.n_views),
             **ctx.sizes,
         )
@@ -143,11 +144,12 @@ def pool(
     observations: Tensor,  # (V, N, C)
     visible: Tensor,  # (V, N), above 0 where the view sees the sample
     parity: bool,
-    late: LateGradient,  # where others leave parts of the gradient of the observations
-) -> tuple[Tensor, Tensor, Tensor]:  # (N, C), (N,), (V, N, C)
+) -> tuple[Tensor, Tensor, Tensor, LateGradient]:  # (N, C), (N,), (V, N, C)
     """Return the maximum, how many views see a sample, and the observations for later use.
 
-    What is passed through gathers its gradient in one buffer, kernel by kernel.
+    What is passed through gathers its gradient in one buffer, kernel by kernel; what can be left
+    late need not be written there.
     """
-    pooled, seeing, passed = _Pool.apply(observations, visible, parity, late)  # type: ignore[no-untyped-call]
-    return pooled, seeing, passed
+    rows: list[Tensor] = []
+    pooled, seeing, passed, *slots = _Pool.apply(observations, visible, parity, rows)  # type: ignore[no-untyped-call]
+    return pooled, seeing, passed, LateGradient(tuple(slots), rows)

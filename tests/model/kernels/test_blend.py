@@ -1,9 +1,12 @@
+import gc
+import weakref
+
 import pytest
 import torch
 from torch.nn import functional
 
 from gsn.model.kernels.blend import blend
-from gsn.model.kernels.pool import LateGradient, pool
+from gsn.model.kernels.pool import pool
 
 pytestmark = pytest.mark.usefixtures("on_the_gpu_if_any")
 # Views, samples, channels of observations, of teacher features.
@@ -47,8 +50,8 @@ def fast(data):
     """Blend twice, as colours and features are: gradients of observations meet in `pool`."""
 
     def run(observations, query):
-        late, dtype, teacher = LateGradient(), observations.dtype, data["teacher"]
-        observations = pool(observations, data["visible"], False, late)[2]
+        dtype, teacher = observations.dtype, data["teacher"]
+        *_, observations, late = pool(observations, data["visible"], False)
         teacher = None if teacher is None else teacher.to(dtype)
         given = (observations, teacher, data["difference"].to(dtype))
         given += (data["colour"], data["visible"])
@@ -79,13 +82,47 @@ def test_views_that_do_not_see_a_sample_do_not_matter_however_far_their_scores(a
     assert_twins(fast(data), readable(data), streams, {})
 
 
-def test_observations_without_gradient_get_none():
+def blended_sum(streams, data):
+    """Blend by queries that come from what was pooled, as they do; return the sum and a query."""
+    pooled, _, observations, late = pool(streams["observations"], data["visible"], False)
+    query = streams["query"] + 0.1 * pooled.mean(dim=1, keepdim=True)
+    given = (observations, None, data["difference"], data["colour"], data["visible"])
+    return blend(*given, query, late).sum(), query
+
+
+@pytest.mark.parametrize("only", ["observations", "query"])
+def test_a_backward_pass_to_one_input_leaves_nothing_for_the_next(only):
     streams, data = make_input((3, 20, 16, 0))
-    late, query = LateGradient(), streams["query"].requires_grad_()
-    given = (streams["observations"], None, data["difference"], data["colour"], data["visible"])
-    blend(*given, query, late).sum().backward()
-    assert query.grad.any()
-    assert late.take() == []
+    given = [streams[name].requires_grad_() for name in ("observations", "query")]
+    expected = torch.autograd.grad(blended_sum(streams, data)[0], given)
+    total, _ = blended_sum(streams, data)
+    torch.autograd.grad(total, streams[only], retain_graph=True)
+    for got, gradient in zip(torch.autograd.grad(total, given), expected, strict=True):
+        assert torch.equal(got, gradient)
+
+
+def test_inputs_without_gradient_need_none():
+    streams, data = make_input((3, 20, 16, 0))
+    streams["query"].requires_grad_()
+    blended_sum(streams, data)[0].backward()
+    assert streams["query"].grad.any()
+
+
+def test_a_backward_pass_that_fails_half_way_frees_its_memory():
+    streams, data = make_input((3, 20, 16, 0))
+    streams["observations"].requires_grad_()
+    total, query = blended_sum(streams, data)
+
+    def fail(_gradient):
+        raise RuntimeError("out of memory")
+
+    query.register_hook(fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        total.backward()
+    alive = weakref.ref(query)
+    del total, query
+    gc.collect()
+    assert alive() is None
 
 
 @pytest.mark.gpu

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gsn.model.kernels.pool import LateGradient, pool
+from gsn.model.kernels.pool import pool
 from gsn.model.renderer import pool_views
 
 pytestmark = pytest.mark.usefixtures("on_the_gpu_if_any")
@@ -27,7 +27,7 @@ def readable(visible, parity):
 
 def fast(visible, parity):
     def run(observations):
-        pooled, _, passed = pool(observations, visible, parity, LateGradient())
+        pooled, _, passed, _ = pool(observations, visible, parity)
         return pooled, passed
 
     return run
@@ -43,7 +43,7 @@ def test_the_maximum_is_that_of_the_readable_module(assert_twins, shape, parity)
 
 def test_it_counts_the_views_that_see_a_sample():
     observations, visible = make_input(3, 70, 16)
-    n_seeing = pool(observations, visible, False, LateGradient())[1]
+    n_seeing = pool(observations, visible, False)[1]
     assert torch.equal(n_seeing, visible.sum(dim=0).float())
     assert set(n_seeing.tolist()) == {0.0, 1.0, 2.0, 3.0}
 
@@ -51,7 +51,7 @@ def test_it_counts_the_views_that_see_a_sample():
 @pytest.mark.parametrize("parity", [False, True])
 def test_of_equal_views_one_gets_the_whole_gradient(parity):
     observations, visible = torch.ones(3, 5, 16, requires_grad=True), torch.ones(3, 5)
-    pooled, _, _ = pool(observations, visible, parity, LateGradient())
+    pooled, *_ = pool(observations, visible, parity)
     (gradient,) = torch.autograd.grad(pooled.sum(), observations)
     assert torch.equal(gradient.sum(0), torch.ones(5, 16))
     assert torch.equal(gradient.amax(0), torch.ones(5, 16))
@@ -59,28 +59,35 @@ def test_of_equal_views_one_gets_the_whole_gradient(parity):
 
 def test_observations_that_are_used_later_only_pass_their_gradient_on():
     observations, visible = make_input(3, 20, 16)
-    passed = pool(observations.requires_grad_(), visible, False, LateGradient())[2]
+    passed = pool(observations.requires_grad_(), visible, False)[2]
     (gradient,) = torch.autograd.grad((2.0 * passed).sum(), observations)
     assert torch.equal(gradient, torch.full_like(observations, 2.0))
 
 
+@pytest.mark.parametrize("n_parts", [1, 2])
 @pytest.mark.parametrize("uses", [(), ("pooled",), ("passed",), ("pooled", "passed")])
-def test_late_parts_are_added_to_the_gradient_once(uses):
+def test_late_parts_are_added_to_the_gradient(uses, n_parts):
     observations, visible = make_input(3, 37, 24)
     observations.requires_grad_()
-    late = LateGradient()
-    pooled, _, passed = pool(observations, visible, False, late)
+    pooled, _, passed, late = pool(observations, visible, False)
     made = {"pooled": pooled.sum(), "passed": (2.0 * passed).sum()}
     loss = sum((made[use] for use in uses), start=0.0 * pooled.sum())
     (alone,) = torch.autograd.grad(loss, observations, retain_graph=True)
-    parts = [(torch.randn(3, 37), torch.randn(37, 24 + more)) for more in (0, 7)]
-    for part in parts:
-        late.add(*part)
-    (together,) = torch.autograd.grad(loss, observations, retain_graph=True)
+    parts = [(torch.randn(3, 37), torch.randn(37, 24 + more)) for more in (0, 7)[:n_parts]]
+    for scale, row in parts:
+        loss = loss + (late.slot(row) * scale).sum()
     added = sum(scale[..., None] * row[:, :24] for scale, row in parts)
-    torch.testing.assert_close(together, alone + added)
-    (again,) = torch.autograd.grad(loss, observations)
-    assert torch.equal(again, alone)
+    for _ in range(2):
+        (together,) = torch.autograd.grad(loss, observations, retain_graph=True)
+        torch.testing.assert_close(together, alone + added)
+
+
+def test_a_late_part_alone_is_a_gradient():
+    observations, visible = make_input(2, 5, 16)
+    late = pool(observations.requires_grad_(), visible, False)[3]
+    scale, row = torch.randn(2, 5), torch.randn(5, 16)
+    (gradient,) = torch.autograd.grad((late.slot(row) * scale).sum(), observations)
+    torch.testing.assert_close(gradient, scale[..., None] * row)
 
 
 @pytest.mark.gpu
