@@ -7,16 +7,17 @@ many and its standard error say whether one path is better.
 """
 
 import logging
+import multiprocessing
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
-from torch import multiprocessing
 from tqdm import tqdm
 
 from benchmarks.quality import Changes, Span, in_folder, measure
@@ -64,9 +65,26 @@ def measure_pairs(
         for kernels in (False, True)
     ]
     for done in tqdm(as_completed(futures), total=len(futures), unit="run", desc="either path"):
-        done.result()  # ends all at the first error
+        done.result()  # raises the first error at once
     scores = [future.result()[1] for future in futures]
     return [Pair(*both) for both in zip(scores[::2], scores[1::2], strict=True)]
+
+
+@contextmanager
+def run_beside(workers: int) -> Iterator[Executor]:
+    """Run several processes at a time; at an error, or Ctrl-C, end those that run and begin none.
+
+    The processes that the caller has started otherwise end with them.
+    """
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    pool.shutdown()
 
 
 def _seeded(cfg: PretrainConfig, seed: int) -> PretrainConfig:
@@ -97,7 +115,9 @@ def main(
     rays: Annotated[int | None, typer.Option(help="Of a step.")] = None,
     samples: Annotated[int | None, typer.Option(help="Along a ray.")] = None,
     decay_steps: Annotated[int | None, typer.Option(help="From one decay to the next.")] = None,
-    workers: Annotated[int, typer.Option(help="Runs at a time: small ones leave a GPU idle.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Runs at a time: small ones leave a GPU idle.")
+    ] = 1,
     params: ParamsFile = DEFAULT_PARAMS,
     device: DeviceName = "auto",
 ) -> None:
@@ -116,11 +136,8 @@ def main(
     check_no_leakage(prepared, [name for name in scored if name not in learnt], learnt)
     packs, scored_packs = in_folder(prepared, learnt), in_folder(prepared, scored)
     of_pairs = range(first_seed, first_seed + seeds)
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
-    try:
+    with run_beside(workers) as pool:
         pairs = measure_pairs(packs, scored_packs, cfg, steps, of_pairs, place, pool)
-    finally:
-        pool.shutdown(cancel_futures=True)
     batch, optimiser = cfg.training.batch, cfg.training.optimiser
     typer.echo(f"{headline(place)}\n")
     typer.echo(

@@ -1,3 +1,5 @@
+import multiprocessing
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -5,7 +7,7 @@ import pytest
 import typer
 
 from benchmarks import either_path
-from benchmarks.either_path import Pair, measure_pairs, rows_of, without_dropout
+from benchmarks.either_path import Pair, measure_pairs, rows_of, run_beside, without_dropout
 from benchmarks.quality import Changes, Trained
 from gsn.model.network import ModelConfig
 from gsn.training.config import TrainingConfig
@@ -45,13 +47,26 @@ def test_each_seed_is_trained_by_both_paths_to_the_same_step(cfg, monkeypatch):
     assert pairs == [Pair({"b": 21.0}, {"b": 22.0}), Pair({"b": 23.0}, {"b": 24.0})]
 
 
-def test_the_first_run_that_fails_ends_all(cfg, monkeypatch):
+def test_the_error_of_a_run_is_raised(cfg, monkeypatch):
     def measure(*_):
         raise ValueError("fern.h5: no such pack")
 
     monkeypatch.setattr(either_path, "measure", measure)
     with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="no such pack"):
-        measure_pairs(["a"], ["b"], cfg, 5, range(3, 5), "cpu", pool)
+        measure_pairs(["a"], ["b"], cfg, 5, range(2), "cpu", pool)
+
+
+@pytest.mark.parametrize("ends", [ValueError, KeyboardInterrupt])
+def test_a_run_that_fails_ends_those_beside_it(ends):
+    started = time.monotonic()
+    with pytest.raises(ends), run_beside(2) as pool:
+        pool.submit(time.sleep, 0).result()  # processes are there
+        for _ in range(4):
+            pool.submit(time.sleep, 300)
+        raise ends
+    while multiprocessing.active_children():
+        assert time.monotonic() - started < 60
+        time.sleep(0.05)
 
 
 def test_differences_are_of_pairs_and_their_error_is_that_of_the_mean():
