@@ -165,7 +165,7 @@ class GsnModel(nn.Module):
             return False
         appearance, token = 3 + self.config.encoder_channels, self.config.width
         widest = token + (self.feature_channels or 0)
-        return kernels_take(compute_dtype(device), appearance, token, widest)
+        return kernels_take(device, appearance, token, widest)
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -27,22 +27,25 @@ def kernels_run_on(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device) >= _SMALLEST_CAPABILITY
 
 
-def kernels_take(dtype: torch.dtype, appearance: int, observation: int, token: int) -> bool:
-    """Return whether they support rows of these widths in this precision."""
-    fits = observation <= _WIDEST_ANYWHERE or _shared_memory_kib() >= _WIDE_KIB
-    return fits and dtype in _DTYPES and max(appearance, token) <= _WIDEST
+def kernels_take(device: torch.device, appearance: int, observation: int, token: int) -> bool:
+    """Return whether they support rows of these widths in the precision of autocast."""
+    fits = observation <= _WIDEST_ANYWHERE or _shared_memory_kib(device) >= _WIDE_KIB
+    return fits and compute_dtype(device) in _DTYPES and max(appearance, token) <= _WIDEST
 
 
 def roomy() -> bool:
-    """Return whether a program may have much shared memory, as it may on data-centre GPUs."""
+    """Return whether programs on the current GPU may have much shared memory.
+
+    They may on those for data centres.
+    """
     return _shared_memory_kib() >= _ROOMY_KIB
 
 
-def _shared_memory_kib() -> float:
+def _shared_memory_kib(device: torch.device | None = None) -> float:
     """Return how much a program may have; where kernels are interpreted, any amount."""
     if not torch.cuda.is_available():
         return math.inf
-    properties: Any = torch.cuda.get_device_properties()
+    properties: Any = torch.cuda.get_device_properties(device)
     return properties.shared_memory_per_block_optin / 1024  # type: ignore[no-any-return]
 
 

@@ -101,7 +101,7 @@ def shared_memory(monkeypatch):
     def have(kib):
         found = SimpleNamespace(shared_memory_per_block_optin=kib * 1024)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda: found)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: found)
 
     return have
 
@@ -117,4 +117,4 @@ def test_loads_are_started_ahead_where_shared_memory_has_room(shared_memory, kib
 )
 def test_wide_observations_are_taken_where_shared_memory_has_room(shared_memory, kib, width, taken):
     shared_memory(kib)
-    assert kernels_take(torch.bfloat16, 35, width, 128) == taken
+    assert kernels_take(torch.device("cuda"), 35, width, 128) == taken
