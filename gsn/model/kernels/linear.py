@@ -58,9 +58,8 @@ def _linear_backward(
     x_ptr: tl.tensor, w_ptr: tl.tensor, dy_ptr: tl.tensor, later_ptr: tl.tensor, dx_ptr: tl.tensor,
     dw_ptr: tl.tensor, db_ptr: tl.tensor, seed_ptr: tl.tensor, n_rows: tl.tensor, CI: tl.constexpr,
     CO: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr, PARTS: tl.constexpr, B: tl.constexpr,
-    NORM: tl.constexpr, EPS: tl.constexpr, BIAS: tl.constexpr, LATER: tl.constexpr,
-    INPUT: tl.constexpr, WEIGHT: tl.constexpr, HELD: tl.constexpr, P: tl.constexpr,
-    DT: tl.constexpr, IP: tl.constexpr,
+    NORM: tl.constexpr, EPS: tl.constexpr, BIAS: tl.constexpr, INPUT: tl.constexpr,
+    WEIGHT: tl.constexpr, HELD: tl.constexpr, P: tl.constexpr, DT: tl.constexpr, IP: tl.constexpr,
 ) -> None:  # fmt: skip
     """Write the gradient of x (INPUT), sum those of the weights over a share of the rows (WEIGHT).
 
@@ -104,7 +103,7 @@ def _linear_backward(
         if INPUT:
             if NORM:
                 du = normalise_backward(du, u, rstd, CI)
-            if LATER:
+            if later_ptr is not None:
                 du += load_cells(later_ptr, first, rows, there, inner, CI, CI).to(tl.float32)
             store_cells(dx_ptr, first, rows, there, inner, CI, du, CI)
     if WEIGHT:
@@ -167,7 +166,6 @@ class _Linear(torch.autograd.Function):
                 **sizes,
                 **tile,
                 PARTS=at_once,
-                LATER=later is not None,
                 INPUT=of_input,
                 WEIGHT=of_weight,
                 HELD=together or roomy(),

@@ -99,7 +99,6 @@ class _Merge(torch.autograd.Function):
             **ctx.sizes,
             **launch,
             BC=block,
-            LATER=later is not None,
         )
         launch = _launch(dh.dtype, block, stages=2)
         blocks, tiles = triton.cdiv(width, launch["BN"]), triton.cdiv(n_views * n_rows, launch["B"])

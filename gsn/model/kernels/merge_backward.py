@@ -126,8 +126,8 @@ def merge_backward_input(
     dweight_ptr: tl.tensor, seed_ptr: tl.tensor, n_rows: tl.tensor, n_views: tl.tensor,
     C: tl.constexpr, E: tl.constexpr, F: tl.constexpr, D: tl.constexpr, K: tl.constexpr,
     R: tl.constexpr, BC: tl.constexpr, BE: tl.constexpr, BF: tl.constexpr, BD: tl.constexpr,
-    BK: tl.constexpr, BR: tl.constexpr, BN: tl.constexpr, B: tl.constexpr, LATER: tl.constexpr,
-    P: tl.constexpr, DT: tl.constexpr, IP: tl.constexpr,
+    BK: tl.constexpr, BR: tl.constexpr, BN: tl.constexpr, B: tl.constexpr, P: tl.constexpr,
+    DT: tl.constexpr, IP: tl.constexpr,
 ) -> None:  # fmt: skip
     """Write the gradients of the inputs, and what those of most weights are products of.
 
@@ -166,7 +166,7 @@ def merge_backward_input(
             dinner = dinner.to(DT)
             store_cells(dinner_ptr, at, rows, there, e, E, dinner, E)
             dh = tl.dot(dinner, score_h, dh, input_precision=IP)
-            if LATER:
+            if later_ptr is not None:
                 dh += load_cells(later_ptr, at, rows, there, f, F, F).to(tl.float32)
             store_cells(dh_ptr, at, rows, there, f, F, dh, F)
             dplace = tl.dot(dinner, score_place, dplace, input_precision=IP)
