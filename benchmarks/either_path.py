@@ -57,16 +57,19 @@ def measure_pairs(
     device: torch.device,
     pool: Executor,
 ) -> list[Pair]:
-    """Train and score by both paths, from each of the seeds."""
+    """Train and score by both paths, from each of the seeds; print each run as it ends."""
     span = Span(float("inf"), steps)
-    futures = [
-        pool.submit(measure, packs, scored, _seeded(cfg, seed), span, kernels, device)
+    runs = {
+        pool.submit(measure, packs, scored, _seeded(cfg, seed), span, kernels, device): (
+            f"seed {seed}, {'kernels' if kernels else 'readable'}"
+        )
         for seed in seeds
         for kernels in (False, True)
-    ]
-    for done in tqdm(as_completed(futures), total=len(futures), unit="run", desc="either path"):
-        done.result()  # raises the first error at once
-    scores = [future.result()[1] for future in futures]
+    }
+    for done in tqdm(as_completed(runs), total=len(runs), unit="run", desc="either path"):
+        _, psnr = done.result()  # raises the first error at once
+        tqdm.write(f"{runs[done]}: {', '.join(f'{k} {v:.2f} dB' for k, v in psnr.items())}")
+    scores = [future.result()[1] for future in runs]
     return [Pair(*both) for both in zip(scores[::2], scores[1::2], strict=True)]
 
 
@@ -116,7 +119,7 @@ def main(
     samples: Annotated[int | None, typer.Option(help="Along a ray.")] = None,
     decay_steps: Annotated[int | None, typer.Option(help="From one decay to the next.")] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Runs at a time: small ones leave a GPU idle.")
+        int, typer.Option(min=1, help="Runs at a time, each with memory of its own.")
     ] = 1,
     params: ParamsFile = DEFAULT_PARAMS,
     device: DeviceName = "auto",

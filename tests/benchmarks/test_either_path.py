@@ -56,6 +56,19 @@ def test_the_error_of_a_run_is_raised(cfg, monkeypatch):
         measure_pairs(["a"], ["b"], cfg, 5, range(2), "cpu", pool)
 
 
+def test_what_ended_before_an_error_was_printed(cfg, monkeypatch, capsys):
+    def measure(_packs, _scored, run, _span, kernels, _device):
+        if kernels:
+            raise RuntimeError("out of memory")
+        return Trained(5, 1, 1.0), {"fern": 20.0 + run.training.seed, "horns": 9.876}
+
+    monkeypatch.setattr(either_path, "measure", measure)
+    monkeypatch.setattr(either_path, "as_completed", list)  # in the order of their start
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="out of memory"):
+        measure_pairs(["a"], ["b"], cfg, 5, range(3, 5), "cpu", pool)
+    assert "seed 3, readable: fern 23.00 dB, horns 9.88 dB\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("ends", [ValueError, KeyboardInterrupt])
 def test_a_run_that_fails_ends_those_beside_it(ends):
     started = time.monotonic()
