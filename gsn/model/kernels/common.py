@@ -61,6 +61,12 @@ def sees(visible_ptr: tl.tensor, at: tl.tensor, rows: tl.tensor, there: tl.tenso
 
 
 @triton.jit
+def relu(x: tl.tensor) -> tl.tensor:
+    """Return what is above zero; what is not a number stays so, for a diverged step to be seen."""
+    return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
 def within(first: tl.tensor, second: tl.tensor, N: tl.constexpr, M: tl.constexpr) -> tl.tensor:
     """Return which of a tile's cells exist in an N × M matrix."""
     return (first[:, None] < N) & (second[None, :] < M)

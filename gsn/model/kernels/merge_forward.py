@@ -7,7 +7,16 @@ powers of 2, which is what a GPU computes.
 import triton
 import triton.language as tl
 
-from gsn.model.kernels.common import UNIT, keep, load_cells, rows_of, seed_of, sees, store_cells
+from gsn.model.kernels.common import (
+    UNIT,
+    keep,
+    load_cells,
+    relu,
+    rows_of,
+    seed_of,
+    sees,
+    store_cells,
+)
 
 
 @triton.jit
@@ -40,7 +49,7 @@ def place_of(
     difference: tl.tensor, position: tl.tensor, DT: tl.constexpr, IP: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
     """Return the hidden layer of the position of a view."""
-    return tl.maximum(tl.dot(difference, tl.trans(position), input_precision=IP), 0.0).to(DT)
+    return relu(tl.dot(difference, tl.trans(position), input_precision=IP)).to(DT)
 
 
 @triton.jit
@@ -77,7 +86,7 @@ def hidden_of(
 ) -> tl.tensor:  # fmt: skip
     """Return the hidden layer of the score of a view; zero where it does not see the sample."""
     before = from_view(h, t, place, score_h, score_t, score_place, D, IP) - query
-    return tl.where(seen[:, None], tl.maximum(before, 0.0), 0.0).to(DT)
+    return tl.where(seen[:, None], relu(before), 0.0).to(DT)
 
 
 @triton.jit

@@ -24,6 +24,7 @@ from gsn.model.kernels.common import (
     n_programs,
     normalise_backward,
     padded,
+    relu,
     rows_of,
     store_cells,
     threshold,
@@ -77,7 +78,7 @@ def _mlp_forward(
         hidden = start + tl.arange(0, BH)
         w1, w2 = _layers(w1_ptr, w2_ptr, inner, hidden, outer, w1_stride, CI, HD, CO, DT)
         before = _hidden(u, w1, b1_ptr, extra_ptr, first, rows, there, hidden, group, HD, EXTRA, IP)
-        after = tl.maximum(before, 0.0)
+        after = relu(before)
         if P > 0:
             after = drop(after, seed_ptr, first, rows, hidden, P)
         y = tl.dot(after.to(DT), tl.trans(w2), y, input_precision=IP)

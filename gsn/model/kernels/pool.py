@@ -53,7 +53,7 @@ def _pool_forward(
         seen = sees(visible_ptr, at, rows, there)
         seeing += tl.where(seen, 1.0, 0.0)
         h = load_cells(h_ptr, at, rows, there, columns, C, C).to(tl.float32)
-        better = h > best
+        better = (h > best) | (h != h)  # what is not a number is kept, as by torch
         if not ALL:
             better = better & seen[:, None]
         best = tl.where(better, h, best)

@@ -18,6 +18,7 @@ from gsn.model.kernels.common import (
     load_cells,
     normalise,
     padded,
+    relu,
     rows_of,
     store_cells,
     tile_of,
@@ -48,7 +49,7 @@ def _tail_forward(
         before = tl.dot(u, tl.trans(w1), input_precision=IP)
         before += tl.load(b1_ptr + hidden, mask=hidden < HD, other=0.0)[None, :]
         w2 = load_cells(w2_ptr, 0, c, c < C, hidden, HD, HD).to(DT)
-        x = tl.dot(tl.maximum(before, 0.0).to(DT), tl.trans(w2), x, input_precision=IP)
+        x = tl.dot(relu(before).to(DT), tl.trans(w2), x, input_precision=IP)
     store_cells(y_ptr, first, rows, there, c, C, x, C)
 
 

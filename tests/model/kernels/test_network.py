@@ -165,6 +165,31 @@ def test_rays_that_no_view_sees_give_finite_gradients(make_model, parity):
         assert found.isfinite().all()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "embed.0.weight",
+        "view_blocks.0.position.0.weight",
+        "view_blocks.0.score.0.weight",
+        "view_blocks.0.feed.grow.weight",
+        "ray_blocks.0.feed.grow.weight",
+    ],
+)
+@pytest.mark.parametrize("train", [False, True])
+def test_a_weight_that_is_not_a_number_is_not_hidden(make_model, name, train):
+    """Else a step that diverged would be taken, and a damaged model would render."""
+    changes = {"depth": 1, "samples": 4, "heads": 1, "dropout": 0.2}
+    case = make_case(make_model, [0.0, 0.1], 3, turn_back=False, pixels=PIXELS[:2], **changes)
+    case[0].get_parameter(f"renderer.{name}").data.view(-1)[0] = torch.nan
+    results, gradients = outcome(case, True, train, with_gradients=train)
+    expected, _ = outcome(case, False, with_gradients=False)
+    for key in ("rgb", "feature"):
+        assert expected[key].isnan().all()
+        assert results[key].isnan().all(), key
+    if train:
+        assert any(gradient.isnan().any() for gradient in gradients.values())
+
+
 def test_dropout_works_in_training_alone(make_model):
     changes = {"depth": 1, "samples": 4, "heads": 1, "dropout": 0.5}
     case = make_case(make_model, [0.0, 0.1], pixels=PIXELS[:1], turn_back=False, **changes)

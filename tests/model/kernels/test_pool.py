@@ -41,6 +41,16 @@ def test_the_maximum_is_that_of_the_readable_module(assert_twins, shape, parity)
     assert_twins(*run, {"observations": observations}, {})
 
 
+@pytest.mark.parametrize("parity", [False, True])
+@pytest.mark.parametrize("view", [0, 1, 2])
+def test_what_is_not_a_number_is_the_maximum_as_by_torch(parity, view):
+    observations, visible = make_input(3, 70, 16)
+    observations[view, :, 3] = torch.nan
+    pooled = fast(visible, parity)(observations)[0].isnan()
+    assert torch.equal(pooled, readable(visible, parity)(observations)[0].isnan())
+    assert 0 < pooled.sum() <= 70
+
+
 def test_it_counts_the_views_that_see_a_sample():
     observations, visible = make_input(3, 70, 16)
     n_seeing = pool(observations, visible, False)[1]
