@@ -16,8 +16,17 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks.cost import Work
-from benchmarks.report import NONE, Timing, headline, table, time_each, wait_for
+from benchmarks.cost import Cost, Work, step_cost
+from benchmarks.report import (
+    NONE,
+    RATE_HEAD,
+    Timing,
+    headline,
+    rate_cells,
+    table,
+    time_each,
+    wait_for,
+)
 from benchmarks.train_step import (
     CHANNELS,
     PATCH_PX,
@@ -40,7 +49,7 @@ from pipeline.device import pick_device
 ROUNDS = 3  # of steps with and without drawing in turn, so that no drift favours one of them
 N_REUSED = 8  # batches, since no two are equally quick
 FILLER = 4096  # side of the matrices that keep a device busy while the host queues a batch
-HEAD = ("what", "ms", "10-90 %", "MB copied", "of it waiting")
+HEAD = ("what", "ms", "10-90 %", *RATE_HEAD, "MB copied", "of it waiting")
 Row = list[str]
 
 
@@ -52,6 +61,7 @@ class DataCase:
     model: ModelConfig
     training: TrainingConfig
     scenes: list[Scene]
+    work: Work
 
     def build_model(self) -> GsnModel:
         """Return a fresh model on the device of the scenes."""
@@ -96,9 +106,10 @@ def cases(
             residence = Residence(device, limit_bytes)
             scenes = [residence.place(scene) for scene in loaded]
             for n_rays in rays:
-                training = published_training(replace(work, rays=n_rays))
+                of_rays = replace(work, rays=n_rays)
                 name = f"{stage}, {n_rays} rays, {place}"
-                yield DataCase(name, published_model(parity=False), training, scenes)
+                training = published_training(of_rays)
+                yield DataCase(name, published_model(parity=False), training, scenes, of_rays)
 
 
 def copied_bytes(scene: Scene, config: BatchConfig) -> int:
@@ -152,41 +163,50 @@ def time_steps(case: DataCase, warm_up: int, steps: int) -> tuple[Timing | None,
 
 
 def rows_of(case: DataCase, warm_up: int, steps: int) -> list[Row]:
-    """Measure one case; the cells are those below `HEAD`."""
+    """Measure one case; the cells are those below `HEAD`. Drawing has no products: it copies."""
     host, on_device = time_drawing(case, steps)
     with_drawing, without = time_steps(case, warm_up, steps)
-    copied = f"{copied_bytes(case.scenes[0], case.training.batch) / 1e6:.4f}"
+    n_bytes = copied_bytes(case.scenes[0], case.training.batch)
+    copied = f"{n_bytes / 1e6:.4f}"
     waiting = NONE
     if with_drawing is not None and without is not None:
         waiting = f"{1 - without.median / with_drawing.median:.1%}"
+    step, drawing = step_cost(case.model, case.work), Cost(0.0, n_bytes)
+    device = case.scenes[0].device
     return [
-        [f"{case.name}: draw, host", *_times(host), copied, NONE],
-        [f"{case.name}: draw, device", *_times(on_device), copied, NONE],
-        [f"{case.name}: step", *_times(with_drawing), copied, waiting],
-        [f"{case.name}: step, drawn before", *_times(without), NONE, NONE],
+        [f"{case.name}: draw, host", *_speed(host, drawing, device), copied, NONE],
+        [f"{case.name}: draw, device", *_speed(on_device, drawing, device), copied, NONE],
+        [f"{case.name}: step", *_speed(with_drawing, step, device), copied, waiting],
+        [f"{case.name}: step, drawn before", *_speed(without, step, device), NONE, NONE],
     ]
 
 
-def _times(timing: Timing | None) -> tuple[str, str]:
+def _speed(timing: Timing | None, cost: Cost, device: torch.device) -> Row:
     if timing is None:
-        return NONE, NONE
+        return [NONE] * (2 + len(RATE_HEAD))
     low, high = timing.spread
-    return f"{timing.median * 1e3:.3f}", f"{low * 1e3:.3f}-{high * 1e3:.3f}"
+    times = [f"{timing.median * 1e3:.3f}", f"{low * 1e3:.3f}-{high * 1e3:.3f}"]
+    return [*times, *rate_cells(cost, timing, device)]
 
 
 def main(
-    rays: Annotated[list[int] | None, typer.Option(help="Of a step; 512 and 4096.")] = None,
-    views: Annotated[int, typer.Option(help="Source views.")] = 10,
-    height: Annotated[int, typer.Option(help="Of the photographs, in pixels.")] = 378,
-    width: Annotated[int, typer.Option(help="Of the photographs, in pixels.")] = 504,
-    scenes: Annotated[int, typer.Option(help="In the data set.")] = 4,
-    scene_views: Annotated[int, typer.Option(help="Of a scene.")] = 24,
-    warm_up: Annotated[int, typer.Option(help="Steps that are not counted.")] = 5,
-    steps: Annotated[int, typer.Option(help="Batches and steps that are timed, thrice.")] = 30,
+    rays: Annotated[list[int] | None, typer.Option(min=1, help="Of a step; 512 and 4096.")] = None,
+    views: Annotated[int, typer.Option(min=1, help="Source views.")] = 10,
+    height: Annotated[int, typer.Option(min=1, help="Of the photographs, in pixels.")] = 378,
+    width: Annotated[int, typer.Option(min=1, help="Of the photographs, in pixels.")] = 504,
+    scenes: Annotated[int, typer.Option(min=1, help="In the data set.")] = 4,
+    scene_views: Annotated[int, typer.Option(min=1, help="Of a scene.")] = 24,
+    warm_up: Annotated[int, typer.Option(min=0, help="Steps that are not counted.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Timed, and steps thrice.")] = 30,
     device: DeviceName = "auto",
 ) -> None:
     """Print one table."""
     logging.basicConfig(level=logging.WARNING)
+    if scene_views <= views:
+        raise typer.BadParameter(
+            f"{scene_views}: expected more than the {views} source views",
+            param_hint="--scene-views",
+        )
     place = pick_device(device)
     sizes = Work(0, views, height, width)
     rows = [

@@ -21,8 +21,7 @@ import typer
 from tqdm import tqdm
 
 from benchmarks.quality import Changes, Span, in_folder, measure
-from benchmarks.report import headline, table
-from gsn.model.network import GsnModel, pick_autocast
+from benchmarks.report import headline, table, which_paths
 from pipeline.command import DEFAULT_PARAMS, DeviceName, ParamsFile, PreparedFolder
 from pipeline.config import ScenesConfig, load_section
 from pipeline.device import pick_device
@@ -114,10 +113,10 @@ def main(
     score: Annotated[list[str] | None, typer.Option(help="Scenes; scenes.test if none.")] = None,
     seeds: Annotated[int, typer.Option(help="Pairs of runs.")] = 8,
     first_seed: Annotated[int, typer.Option(help="Of the pairs, to go on from a run.")] = 0,
-    steps: Annotated[int, typer.Option(help="Of each run.")] = 800,
-    rays: Annotated[int | None, typer.Option(help="Of a step.")] = None,
-    samples: Annotated[int | None, typer.Option(help="Along a ray.")] = None,
-    decay_steps: Annotated[int | None, typer.Option(help="From one decay to the next.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Of each run.")] = 800,
+    rays: Annotated[int | None, typer.Option(min=1, help="Of a step.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Along a ray.")] = None,
+    decay_steps: Annotated[int | None, typer.Option(min=1, help="Between decays.")] = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Runs at a time, each with memory of its own.")
     ] = 1,
@@ -131,9 +130,7 @@ def main(
     place = pick_device(device)
     changes = Changes(rays=rays, decay_steps=decay_steps)
     cfg = without_dropout(load_section(params, "pretrain", PretrainConfig), changes, samples)
-    with pick_autocast(place):
-        if not GsnModel(cfg.model).runs_kernels_on(place):
-            raise typer.BadParameter(f"no kernels run on {place} for the network of {params}")
+    which_paths(True, cfg.model, None, place)  # an error where there are no two
     named = load_section(params, "scenes", ScenesConfig)
     learnt, scored = train or named.train, score or named.test
     check_no_leakage(prepared, [name for name in scored if name not in learnt], learnt)

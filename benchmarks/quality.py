@@ -16,7 +16,7 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks.report import headline, table, wait_for
+from benchmarks.report import headline, kernels_run, table, wait_for
 from gsn.evaluation.metrics.image_metrics import score_image
 from gsn.evaluation.views.comparators import true_view
 from gsn.evaluation.views.rendering import RenderConfig, SceneRenderer, pick_chunk_rays
@@ -156,13 +156,15 @@ def main(
     prepared: PreparedFolder,
     train: Annotated[list[str] | None, typer.Option(help="Scenes; scenes.train if none.")] = None,
     score: Annotated[list[str] | None, typer.Option(help="Scenes; scenes.test if none.")] = None,
-    seconds: Annotated[float, typer.Option(help="Of stepping, for each run.")] = 400.0,
-    steps: Annotated[int | None, typer.Option(help="That end a run before its time.")] = None,
-    rays: Annotated[list[int] | None, typer.Option(help="Of a step; one run for each.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Of stepping, for each run.")] = 400.0,
+    steps: Annotated[int | None, typer.Option(min=1, help="That end a run early.")] = None,
+    rays: Annotated[
+        list[int] | None, typer.Option(min=1, help="Of a step; a run for each.")
+    ] = None,
     encoder_rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     renderer_rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    decay_steps: Annotated[int | None, typer.Option(help="From one decay to the next.")] = None,
-    kernels: Annotated[bool, typer.Option(help="Use the fast kernels.")] = True,
+    decay_steps: Annotated[int | None, typer.Option(min=1, help="Between decays.")] = None,
+    kernels: Annotated[bool, typer.Option(help="Use the fast ones where they run.")] = True,
     out: Annotated[Path | None, typer.Option(help="Folder for models: <rays>.pt.")] = None,
     params: ParamsFile = DEFAULT_PARAMS,
     device: DeviceName = "auto",
@@ -174,6 +176,7 @@ def main(
     named = load_section(params, "scenes", ScenesConfig)
     learnt, scored = train or named.train, score or named.test
     check_no_leakage(prepared, [name for name in scored if name not in learnt], learnt)
+    fast = kernels and kernels_run(cfg.model, None, place)
     rows = []
     for n_rays in rays or [cfg.training.batch.rays]:
         changes = Changes(n_rays, encoder_rate, renderer_rate, decay_steps)
@@ -185,7 +188,7 @@ def main(
     titles = [f"{name} dB{' (seen)' if name in learnt else ''}" for name in scored]
     typer.echo(f"{headline(place)}\n")
     typer.echo(
-        f"stage I of {params} on {len(learnt)} scenes, {'with' if kernels else 'without'} kernels; "
+        f"stage I of {params} on {len(learnt)} scenes, {'with' if fast else 'without'} kernels; "
         f"{N_HELD_OUT} held-out views a scene, stride {STRIDE}, {SOURCE_VIEWS} source views\n"
     )
     typer.echo(table([*HEAD, *titles], rows))

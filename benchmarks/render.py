@@ -15,13 +15,22 @@ import torch
 import typer
 
 from benchmarks.cost import Work, render_cost
-from benchmarks.report import NONE, SPEED_HEAD, Timing, headline, speed_cells, table, time_each
+from benchmarks.report import (
+    NONE,
+    SPEED_HEAD,
+    Timing,
+    headline,
+    speed_cells,
+    table,
+    time_each,
+    which_paths,
+)
 from benchmarks.train_step import (
+    channels_of,
     default_sizes,
     noise_scene,
     published_model,
     stages,
-    which_paths,
 )
 from gsn.evaluation.config import EvaluateConfig
 from gsn.evaluation.views.rendering import RenderConfig, SceneRenderer, pick_chunk_rays
@@ -72,8 +81,7 @@ def time_renders(
 ) -> Timing | None:
     """Render the view again and again, after once; None if the memory is too small."""
     torch.manual_seed(0)
-    channels = case.work.teacher and case.work.teacher[0]
-    model = GsnModel(case.model, channels).to(device).eval()
+    model = GsnModel(case.model, channels_of(case.work)).to(device).eval()
     model.use_kernels = kernels
     target = int(case.scene.held_out.nonzero()[0, 0])
     how = case.render
@@ -108,16 +116,16 @@ def render_row(
 
 
 def main(
-    views: Annotated[int, typer.Option(help="Source views.")] = 10,
-    height: Annotated[int, typer.Option(help="Of the photographs, in pixels.")] = 378,
-    width: Annotated[int, typer.Option(help="Of the photographs, in pixels.")] = 504,
-    stride: Annotated[int, typer.Option(help="Every so many-th column and row.")] = 1,
-    chunk_rays: Annotated[int | None, typer.Option(help="As `evaluate`, if not told.")] = None,
+    views: Annotated[int, typer.Option(min=1, help="Source views.")] = 10,
+    height: Annotated[int, typer.Option(min=1, help="Of the photographs, in pixels.")] = 378,
+    width: Annotated[int, typer.Option(min=1, help="Of the photographs, in pixels.")] = 504,
+    stride: Annotated[int, typer.Option(min=1, help="Every so many-th column and row.")] = 1,
+    chunk_rays: Annotated[int | None, typer.Option(min=1, help="As `evaluate`, if none.")] = None,
     parity: Annotated[bool, typer.Option(help="The network as published.")] = False,
     kernels: Annotated[bool | None, typer.Option(help="Both, if not told.")] = None,
     default_run: Annotated[bool, typer.Option(help="Sizes of the settings file.")] = False,
     params: ParamsFile = DEFAULT_PARAMS,
-    repeats: Annotated[int, typer.Option(help="Renderings that are timed.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Renderings that are timed.")] = 5,
     device: DeviceName = "auto",
 ) -> None:
     """Print one table."""
@@ -136,7 +144,7 @@ def main(
         render_row(case, fast, encode, time_renders(case, fast, encode, place, repeats), place)
         for case in make_cases(model, sizes, render, place)
         for encode in (False, True)
-        for fast in which_paths(kernels, place)
+        for fast in which_paths(kernels, case.model, channels_of(case.work), place)
     ]
     typer.echo(f"{headline(place)}\n")
     typer.echo(

@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 import torch
+import typer
 
 from benchmarks.cost import Cost
+from gsn.model.network import GsnModel, ModelConfig, pick_autocast
 from pipeline.provenance import describe_commit, processor_name
 
-# Columns of `speed_cells`.
-SPEED_HEAD = ("TFLOP/s", "of the floor", "GB/s", "peak GiB", "reserved GiB")
+RATE_HEAD = ("TFLOP/s", "of the floor", "GB/s")  # columns of `rate_cells`
+SPEED_HEAD = (*RATE_HEAD, "peak GiB", "reserved GiB")  # of `speed_cells`
 NONE = "–"
 
 
@@ -126,19 +128,45 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def speed_cells(cost: Cost, timing: Timing, device: torch.device) -> list[str]:
-    """Return the cells below `SPEED_HEAD`; the floor is that of one H100."""
+def rate_cells(cost: Cost, timing: Timing, device: torch.device) -> list[str]:
+    """Return the cells below `RATE_HEAD`; the floor is that of one H100."""
     on_cuda = device.type == "cuda"
-    gib = [
-        NONE if n_bytes is None else f"{n_bytes / 2**30:.2f}"
-        for n_bytes in (timing.peak_bytes, timing.reserved_bytes)
-    ]
     return [
         f"{cost.flop / timing.median / 1e12:.3g}",
         f"{cost.floor_s / timing.median:.1%}" if on_cuda else NONE,
         f"{cost.bytes / timing.median / 1e9:.3g}",
-        *gib,
     ]
+
+
+def speed_cells(cost: Cost, timing: Timing, device: torch.device) -> list[str]:
+    """Return the cells below `SPEED_HEAD`."""
+    gib = [
+        NONE if n_bytes is None else f"{n_bytes / 2**30:.2f}"
+        for n_bytes in (timing.peak_bytes, timing.reserved_bytes)
+    ]
+    return [*rate_cells(cost, timing, device), *gib]
+
+
+def kernels_run(config: ModelConfig, channels: int | None, device: torch.device) -> bool:
+    """Return whether the fast kernels run for this network on this device, if they may."""
+    with pick_autocast(device):
+        return GsnModel(config, channels).runs_kernels_on(device)
+
+
+def which_paths(
+    told: bool | None, config: ModelConfig, channels: int | None, device: torch.device
+) -> list[bool]:
+    """Return with and without kernels, if not told which; where none run, without alone.
+
+    Raises:
+        typer.BadParameter: Told to measure kernels that do not run.
+    """
+    they_run = kernels_run(config, channels, device)
+    if told is None:
+        return [True, False] if they_run else [False]
+    if told and not they_run:
+        raise typer.BadParameter(f"no kernels run on {device} for this network")
+    return [told]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

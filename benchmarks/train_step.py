@@ -18,7 +18,16 @@ import typer
 from torch.nn import functional
 
 from benchmarks.cost import Work, step_cost
-from benchmarks.report import NONE, SPEED_HEAD, Timing, headline, speed_cells, table, time_each
+from benchmarks.report import (
+    NONE,
+    SPEED_HEAD,
+    Timing,
+    headline,
+    speed_cells,
+    table,
+    time_each,
+    which_paths,
+)
 from gsn.geometry.cameras import Cameras
 from gsn.geometry.cell_grid import CellGrid
 from gsn.model.network import GsnModel, ModelConfig
@@ -187,12 +196,17 @@ def default_cases(params: Path, device: torch.device) -> Iterator[StepCase]:
         yield StepCase(f"{stage}, {work.rays} rays", first.model, training, scenes, work)
 
 
+def channels_of(work: Work) -> int | None:
+    """Return those of the teacher's maps, if there are any."""
+    return work.teacher[0] if work.teacher else None
+
+
 def time_steps(
     case: StepCase, kernels: bool, device: torch.device, warm_up: int, steps: int
 ) -> Timing | None:
     """Time steps of a fresh model; None if the memory is too small."""
     torch.manual_seed(0)
-    model = GsnModel(case.model, case.work.teacher and case.work.teacher[0]).to(device)
+    model = GsnModel(case.model, channels_of(case.work)).to(device)
     model.use_kernels = kernels
     trainer = Trainer(model, case.scenes, case.training, Origin(""))
     return time_each(trainer.take_step, device, warm_up, steps)
@@ -209,24 +223,17 @@ def step_row(case: StepCase, kernels: bool, timing: Timing | None, device: torch
     return [name, f"{timing.median * 1e3:.2f}", f"{low * 1e3:.2f}-{high * 1e3:.2f}", rate, *speed]
 
 
-def which_paths(kernels: bool | None, device: torch.device) -> list[bool]:
-    """Return with and without kernels, if not told which; the CPU has none."""
-    if kernels is not None:
-        return [kernels]
-    return [True, False] if device.type == "cuda" else [False]
-
-
 def main(
-    rays: Annotated[list[int] | None, typer.Option(help="Of a step; 512 and 4096.")] = None,
-    views: Annotated[int, typer.Option(help="Source views.")] = 10,
-    height: Annotated[int, typer.Option(help="Of the photographs, in pixels.")] = 378,
-    width: Annotated[int, typer.Option(help="Of the photographs, in pixels.")] = 504,
+    rays: Annotated[list[int] | None, typer.Option(min=1, help="Of a step; 512 and 4096.")] = None,
+    views: Annotated[int, typer.Option(min=1, help="Source views.")] = 10,
+    height: Annotated[int, typer.Option(min=1, help="Of the photographs, in pixels.")] = 378,
+    width: Annotated[int, typer.Option(min=1, help="Of the photographs, in pixels.")] = 504,
     parity: Annotated[bool, typer.Option(help="The network as published.")] = False,
     kernels: Annotated[bool | None, typer.Option(help="Both, if not told.")] = None,
     default_run: Annotated[bool, typer.Option(help="Sizes of the settings file.")] = False,
     params: ParamsFile = DEFAULT_PARAMS,
-    warm_up: Annotated[int, typer.Option(help="Steps that are not counted.")] = 5,
-    steps: Annotated[int, typer.Option(help="Steps that are timed.")] = 30,
+    warm_up: Annotated[int, typer.Option(min=0, help="Steps that are not counted.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Steps that are timed.")] = 30,
     device: DeviceName = "auto",
 ) -> None:
     """Print one table."""
@@ -241,7 +248,7 @@ def main(
     rows = [
         step_row(case, fast, time_steps(case, fast, place, warm_up, steps), place)
         for case in cases
-        for fast in which_paths(kernels, place)
+        for fast in which_paths(kernels, case.model, channels_of(case.work), place)
     ]
     network = f"network of {params}" if default_run else f"published network, parity {parity}"
     typer.echo(f"{headline(place)}\n")

@@ -3,10 +3,20 @@ from dataclasses import replace
 
 import pytest
 import torch
+import typer
 from test_benchmarks import table_of
 
-from benchmarks.cost import Work
-from benchmarks.data_path import DataCase, cases, copied_bytes, rows_of, time_drawing, time_steps
+from benchmarks.cost import Work, step_cost
+from benchmarks.data_path import (
+    HEAD,
+    DataCase,
+    cases,
+    copied_bytes,
+    main,
+    rows_of,
+    time_drawing,
+    time_steps,
+)
 from gsn.training.batches import draw_batch
 
 CPU = torch.device("cpu")
@@ -74,12 +84,20 @@ def test_a_case_has_four_rows(tiny: DataCase):
     kinds = ["draw, host", "draw, device", "step", "step, drawn before"]
     assert [row[0] for row in rows] == [f"{tiny.name}: {kind}" for kind in kinds]
     assert [row[1] == "–" for row in rows] == [False, True, False, False]
-    assert re.fullmatch(r"-?\d+\.\d%", rows[2][4])
+    assert all(len(row) == len(HEAD) for row in rows)
+    assert re.fullmatch(r"-?\d+\.\d%", rows[2][7])
+    flop = step_cost(tiny.model, tiny.work).flop
+    assert float(rows[2][3]) == pytest.approx(flop / float(rows[2][1]) / 1e9, rel=0.02)
+
+
+def test_a_scene_has_more_views_than_a_step_takes():
+    with pytest.raises(typer.BadParameter, match="4: expected more than the 4 source views"):
+        main(views=4, scene_views=4)
 
 
 def test_the_benchmark_prints_one_table():
     sizes = "--rays 4 --views 2 --height 24 --width 32 --scenes 1 --scene-views 4"
     rows = table_of("benchmarks.data_path", *sizes.split(), "--warm-up", "0", "--steps", "1")
-    assert rows.pop("what") == ["ms", "10-90 %", "MB copied", "of it waiting"]
+    assert rows.pop("what") == list(HEAD[1:])
     assert len(rows) == 2 * 4
     assert float(rows["stage II, 4 rays, on the CPU: step"][0]) > 0

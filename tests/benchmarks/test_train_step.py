@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+import typer
 from test_benchmarks import table_of
 
 from benchmarks.cost import Cost, Work, step_cost
-from benchmarks.report import Timing, speed_cells, time_each
+from benchmarks.report import Timing, speed_cells, time_each, which_paths
 from benchmarks.train_step import (
     FAR,
     FOCUS,
@@ -18,7 +19,6 @@ from benchmarks.train_step import (
     published_training,
     step_row,
     time_steps,
-    which_paths,
 )
 from gsn.geometry.projection import project
 from gsn.training.loop import Trainer
@@ -110,10 +110,16 @@ def test_too_small_a_memory_is_a_row_and_no_error(make_config):
     assert len(row) == len(HEAD)
 
 
-def test_both_paths_are_timed_on_a_gpu_unless_told():
-    assert which_paths(None, CUDA) == [True, False]
-    assert which_paths(None, CPU) == [False]
-    assert which_paths(True, CPU) == [True]
+def test_both_paths_are_timed_where_both_run_unless_told(make_config, monkeypatch):
+    given = make_config(), 4, CPU
+    assert which_paths(None, *given) == which_paths(False, *given) == [False]
+    with pytest.raises(typer.BadParameter, match="no kernels run on cpu for this network"):
+        which_paths(True, *given)
+    monkeypatch.setattr("gsn.model.network.kernels_run_on", lambda device: True)
+    assert which_paths(None, *given) == [True, False]
+    assert which_paths(True, *given) == [True]
+    wide = make_config(encoder_channels=126)
+    assert which_paths(None, wide, 4, CPU) == [False]
 
 
 def test_steps_of_a_settings_file_have_its_sizes(write_params, tmp_path):
