@@ -1,6 +1,7 @@
 """The position encoding of samples, written once in the precision of the network.
 
 Twin of `gsn.model.renderer.encode_position`, with a column of zeros at the end: rows of 64 numbers.
+To 1e-5 for coordinates up to 1,000, of a scene whose nearest depth is 4/3; wrong far beyond.
 """
 
 import torch
