@@ -10,7 +10,7 @@ import itertools
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -24,21 +24,21 @@ from benchmarks.report import (
     headline,
     rate_cells,
     table,
+    time_cells,
     time_each,
     wait_for,
 )
 from benchmarks.train_step import (
     CHANNELS,
     PATCH_PX,
+    StepCase,
     noise_scene,
     published_model,
     published_training,
 )
-from gsn.model.network import GsnModel, ModelConfig
 from gsn.model.scene import Scene
 from gsn.training.batch_queue import BatchQueue
 from gsn.training.batches import Batch, BatchConfig, draw_batch
-from gsn.training.config import TrainingConfig
 from gsn.training.generators import Generators
 from gsn.training.loop import Trainer
 from gsn.training.origin import Origin
@@ -51,24 +51,6 @@ N_REUSED = 8  # batches, since no two are equally quick
 FILLER = 4096  # side of the matrices that keep a device busy while the host queues a batch
 HEAD = ("what", "ms", "10-90 %", *RATE_HEAD, "MB copied", "of it waiting")
 Row = list[str]
-
-
-@dataclass(frozen=True)
-class DataCase:
-    """Steps of one kind, with the data set in one place."""
-
-    name: str
-    model: ModelConfig
-    training: TrainingConfig
-    scenes: list[Scene]
-    work: Work
-
-    def build_model(self) -> GsnModel:
-        """Return a fresh model on the device of the scenes."""
-        torch.manual_seed(0)
-        teacher = self.scenes[0].teacher
-        channels = teacher.values.shape[1] if teacher else None
-        return GsnModel(self.model, channels).to(self.scenes[0].device)
 
 
 class Reused(BatchQueue):
@@ -87,7 +69,7 @@ class Reused(BatchQueue):
 
 def cases(
     sizes: Work, rays: list[int], n_scenes: int, n_views: int, device: torch.device
-) -> Iterator[DataCase]:
+) -> Iterator[StepCase]:
     """Make both stages with so many rays, from scenes on the device and on the host.
 
     Args:
@@ -109,7 +91,7 @@ def cases(
                 of_rays = replace(work, rays=n_rays)
                 name = f"{stage}, {n_rays} rays, {place}"
                 training = published_training(of_rays)
-                yield DataCase(name, published_model(parity=False), training, scenes, of_rays)
+                yield StepCase(name, published_model(parity=False), training, scenes, of_rays)
 
 
 def copied_bytes(scene: Scene, config: BatchConfig) -> int:
@@ -121,7 +103,7 @@ def copied_bytes(scene: Scene, config: BatchConfig) -> int:
     return n_views * (8 + (per_view if scene.images.device != scene.device else 0))
 
 
-def time_drawing(case: DataCase, repeats: int) -> tuple[Timing, Timing | None]:
+def time_drawing(case: StepCase, repeats: int) -> tuple[Timing, Timing | None]:
     """Time the drawing of batches on the host, and on a GPU that has nothing else to do."""
     device, model = case.scenes[0].device, case.build_model()
     generators = Generators.seeded(0, device)
@@ -146,7 +128,7 @@ def time_drawing(case: DataCase, repeats: int) -> tuple[Timing, Timing | None]:
     return Timing(host, None, None), Timing(on_device, None, None) if on_device else None
 
 
-def time_steps(case: DataCase, warm_up: int, steps: int) -> tuple[Timing | None, Timing | None]:
+def time_steps(case: StepCase, warm_up: int, steps: int) -> tuple[Timing | None, Timing | None]:
     """Time steps that draw their batches, and equal ones that need not."""
     device, model = case.scenes[0].device, case.build_model()
     trainer = Trainer(model, case.scenes, case.training, Origin(""))
@@ -162,7 +144,7 @@ def time_steps(case: DataCase, warm_up: int, steps: int) -> tuple[Timing | None,
     return Timing(found[drawing], None, None), Timing(found[reused], None, None)
 
 
-def rows_of(case: DataCase, warm_up: int, steps: int) -> list[Row]:
+def rows_of(case: StepCase, warm_up: int, steps: int) -> list[Row]:
     """Measure one case; the cells are those below `HEAD`. Drawing has no products: it copies."""
     host, on_device = time_drawing(case, steps)
     with_drawing, without = time_steps(case, warm_up, steps)
@@ -184,9 +166,7 @@ def rows_of(case: DataCase, warm_up: int, steps: int) -> list[Row]:
 def _speed(timing: Timing | None, cost: Cost, device: torch.device) -> Row:
     if timing is None:
         return [NONE] * (2 + len(RATE_HEAD))
-    low, high = timing.spread
-    times = [f"{timing.median * 1e3:.3f}", f"{low * 1e3:.3f}-{high * 1e3:.3f}"]
-    return [*times, *rate_cells(cost, timing, device)]
+    return [*time_cells(timing, digits=3), *rate_cells(cost, timing, device)]
 
 
 def main(

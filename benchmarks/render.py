@@ -15,16 +15,7 @@ import torch
 import typer
 
 from benchmarks.cost import Work, render_cost
-from benchmarks.report import (
-    NONE,
-    SPEED_HEAD,
-    Timing,
-    headline,
-    speed_cells,
-    table,
-    time_each,
-    which_paths,
-)
+from benchmarks.report import PATH_HEAD, Timing, headline, path_row, table, time_each, which_paths
 from benchmarks.train_step import (
     channels_of,
     default_sizes,
@@ -42,7 +33,6 @@ from pipeline.device import pick_device
 from pipeline.pretrain import PretrainConfig
 
 AS_EVALUATE = 0  # rays at a time
-HEAD = ("what", "ms", "10-90 %", "rays/s", *SPEED_HEAD)
 SHOWN = {"stage I": "colour", "stage II": "colour and features"}  # by the stage of the model
 
 
@@ -103,16 +93,10 @@ def render_row(
     timing: Timing | None,
     device: torch.device,
 ) -> list[str]:
-    """Return the cells below `HEAD`."""
+    """Return the cells below `PATH_HEAD`."""
     name = f"{case.name}{', with encoder' if with_encoder else ''}"
-    name += ", kernels" if kernels else ", readable"
-    if timing is None:
-        return [name, "out of memory", *[NONE] * (len(HEAD) - 2)]
-    low, high = timing.spread
     cost = render_cost(case.model, case.work, with_encoder)
-    rate = f"{case.work.rays / timing.median:.0f}"
-    times = [f"{timing.median * 1e3:.1f}", f"{low * 1e3:.1f}-{high * 1e3:.1f}", rate]
-    return [name, *times, *speed_cells(cost, timing, device)]
+    return path_row(name, kernels, timing, cost, case.work.rays, device, digits=1)
 
 
 def main(
@@ -152,7 +136,7 @@ def main(
         f"{render.source_views} views, rays at a time: {chunk_rays or 'as `evaluate`'}, {repeats} "
         "times\n"
     )
-    typer.echo(table(HEAD, rows))
+    typer.echo(table(PATH_HEAD, rows))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from gsn.model.network import GsnModel, ModelConfig, pick_autocast
 from pipeline.provenance import describe_commit, processor_name
 
 RATE_HEAD = ("TFLOP/s", "of the floor", "GB/s")  # columns of `rate_cells`
-SPEED_HEAD = (*RATE_HEAD, "peak GiB", "reserved GiB")  # of `speed_cells`
+PATH_HEAD = ("what", "ms", "10-90 %", "rays/s", *RATE_HEAD, "peak GiB", "reserved GiB")
 NONE = "–"
 
 
@@ -138,13 +138,33 @@ def rate_cells(cost: Cost, timing: Timing, device: torch.device) -> list[str]:
     ]
 
 
-def speed_cells(cost: Cost, timing: Timing, device: torch.device) -> list[str]:
-    """Return the cells below `SPEED_HEAD`."""
+def time_cells(timing: Timing, digits: int) -> list[str]:
+    """Return median and spread, in ms."""
+    low, high = timing.spread
+    spread = f"{low * 1e3:.{digits}f}-{high * 1e3:.{digits}f}"
+    return [f"{timing.median * 1e3:.{digits}f}", spread]
+
+
+def path_row(
+    name: str,
+    kernels: bool,
+    timing: Timing | None,  # None: the memory was too small
+    cost: Cost,
+    rays: int,
+    device: torch.device,
+    digits: int,
+) -> list[str]:
+    """Return the cells below `PATH_HEAD`, of work by the fast kernels or the readable modules."""
+    name = f"{name}, {'kernels' if kernels else 'readable'}"
+    if timing is None:
+        return [name, "out of memory", *[NONE] * (len(PATH_HEAD) - 2)]
     gib = [
         NONE if n_bytes is None else f"{n_bytes / 2**30:.2f}"
         for n_bytes in (timing.peak_bytes, timing.reserved_bytes)
     ]
-    return [*rate_cells(cost, timing, device), *gib]
+    rate = f"{rays / timing.median:.0f}"
+    rates = rate_cells(cost, timing, device)
+    return [name, *time_cells(timing, digits), rate, *rates, *gib]
 
 
 def kernels_run(config: ModelConfig, channels: int | None, device: torch.device) -> bool:

@@ -18,16 +18,7 @@ import typer
 from torch.nn import functional
 
 from benchmarks.cost import Work, step_cost
-from benchmarks.report import (
-    NONE,
-    SPEED_HEAD,
-    Timing,
-    headline,
-    speed_cells,
-    table,
-    time_each,
-    which_paths,
-)
+from benchmarks.report import PATH_HEAD, Timing, headline, path_row, table, time_each, which_paths
 from gsn.geometry.cameras import Cameras
 from gsn.geometry.cell_grid import CellGrid
 from gsn.model.network import GsnModel, ModelConfig
@@ -54,7 +45,6 @@ N_SCENES = 2
 COARSE_PX = 12  # from one grid point of the noise to the next
 NEAR, FAR, FOCUS = 4 / 3, 12.0, 4.0  # depths; all cameras look at one point
 ARC = 0.5  # radians from the first camera to the last, seen from there
-HEAD = ("what", "ms", "10-90 %", "rays/s", *SPEED_HEAD)
 Row = list[str]
 
 
@@ -67,6 +57,16 @@ class StepCase:
     training: TrainingConfig
     scenes: list[Scene]
     work: Work
+
+    def build_model(self) -> GsnModel:
+        """Return a fresh model on the device of the scenes."""
+        torch.manual_seed(0)
+        return GsnModel(self.model, channels_of(self.work)).to(self.scenes[0].device)
+
+
+def channels_of(work: Work) -> int | None:
+    """Return those of the teacher's maps, if there are any."""
+    return work.teacher[0] if work.teacher else None
 
 
 def noise_scene(
@@ -196,31 +196,20 @@ def default_cases(params: Path, device: torch.device) -> Iterator[StepCase]:
         yield StepCase(f"{stage}, {work.rays} rays", first.model, training, scenes, work)
 
 
-def channels_of(work: Work) -> int | None:
-    """Return those of the teacher's maps, if there are any."""
-    return work.teacher[0] if work.teacher else None
-
-
 def time_steps(
     case: StepCase, kernels: bool, device: torch.device, warm_up: int, steps: int
 ) -> Timing | None:
     """Time steps of a fresh model; None if the memory is too small."""
-    torch.manual_seed(0)
-    model = GsnModel(case.model, channels_of(case.work)).to(device)
+    model = case.build_model()
     model.use_kernels = kernels
     trainer = Trainer(model, case.scenes, case.training, Origin(""))
     return time_each(trainer.take_step, device, warm_up, steps)
 
 
 def step_row(case: StepCase, kernels: bool, timing: Timing | None, device: torch.device) -> Row:
-    """Return the cells below `HEAD`."""
-    name = f"{case.name}, {'kernels' if kernels else 'readable'}"
-    if timing is None:
-        return [name, "out of memory", *[NONE] * (len(HEAD) - 2)]
-    low, high = timing.spread
-    speed = speed_cells(step_cost(case.model, case.work), timing, device)
-    rate = f"{case.work.rays / timing.median:.0f}"
-    return [name, f"{timing.median * 1e3:.2f}", f"{low * 1e3:.2f}-{high * 1e3:.2f}", rate, *speed]
+    """Return the cells below `PATH_HEAD`."""
+    cost = step_cost(case.model, case.work)
+    return path_row(case.name, kernels, timing, cost, case.work.rays, device, digits=2)
 
 
 def main(
@@ -253,7 +242,7 @@ def main(
     network = f"network of {params}" if default_run else f"published network, parity {parity}"
     typer.echo(f"{headline(place)}\n")
     typer.echo(f"{network}, {sizes.views} views of {sizes.height} × {sizes.width}, {steps} steps\n")
-    typer.echo(table(HEAD, rows))
+    typer.echo(table(PATH_HEAD, rows))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from test_benchmarks import table_of
 from benchmarks.cost import Work, step_cost
 from benchmarks.data_path import (
     HEAD,
-    DataCase,
     cases,
     copied_bytes,
     main,
@@ -17,6 +16,7 @@ from benchmarks.data_path import (
     time_drawing,
     time_steps,
 )
+from benchmarks.train_step import StepCase
 from gsn.training.batches import draw_batch
 
 CPU = torch.device("cpu")
@@ -79,7 +79,7 @@ def test_from_the_host_the_views_of_a_step_are_copied_and_else_their_numbers():
     assert copied == [3 * 8, 3 * (8 + photo), 3 * 8, 3 * (8 + photo + maps)]
 
 
-def test_a_case_has_four_rows(tiny: DataCase):
+def test_a_case_has_four_rows(tiny: StepCase):
     rows = rows_of(tiny, warm_up=0, steps=2)
     kinds = ["draw, host", "draw, device", "step", "step, drawn before"]
     assert [row[0] for row in rows] == [f"{tiny.name}: {kind}" for kind in kinds]

@@ -5,8 +5,8 @@ import torch
 from test_benchmarks import table_of
 
 from benchmarks.cost import Work, render_cost
-from benchmarks.render import HEAD, make_cases, render_row, time_renders
-from benchmarks.report import Timing
+from benchmarks.render import make_cases, render_row, time_renders
+from benchmarks.report import PATH_HEAD, Timing
 from gsn.evaluation.views.rendering import RenderConfig
 from gsn.model.encoder import Encoder
 from gsn.model.network import GsnModel
@@ -48,7 +48,7 @@ def test_the_encoder_runs_for_every_picture_only_if_it_is_timed(cases, monkeypat
 def test_a_row_tells_rates_of_the_median(cases):
     timing = Timing([0.5], peak_bytes=2**30, reserved_bytes=2**30)
     row = dict(
-        zip(HEAD, render_row(cases[0], True, True, timing, torch.device("cuda")), strict=True)
+        zip(PATH_HEAD, render_row(cases[0], True, True, timing, torch.device("cuda")), strict=True)
     )
     cost = render_cost(cases[0].model, replace(SIZES, rays=49, teacher=None), with_encoder=True)
     assert row["what"] == "colour, with encoder, kernels"
@@ -61,14 +61,14 @@ def test_a_row_tells_rates_of_the_median(cases):
 def test_too_small_a_memory_is_told(cases):
     row = render_row(cases[0], False, False, None, CPU)
     assert row[:2] == ["colour, readable", "out of memory"]
-    assert len(row) == len(HEAD)
+    assert len(row) == len(PATH_HEAD)
 
 
 def test_the_command_measures_the_settings_file(write_params, tmp_path):
     params = tmp_path / "params.yaml"
     write_params(params, {})
     rows = table_of("benchmarks.render", "--default-run", "--params", str(params), "--repeats", "1")
-    assert rows.pop("what") == list(HEAD[1:])
+    assert rows.pop("what") == list(PATH_HEAD[1:])
     assert list(rows) == [
         "colour, readable",
         "colour, with encoder, readable",

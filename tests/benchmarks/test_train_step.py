@@ -6,11 +6,10 @@ import typer
 from test_benchmarks import table_of
 
 from benchmarks.cost import Cost, Work, step_cost
-from benchmarks.report import Timing, speed_cells, time_each, which_paths
+from benchmarks.report import PATH_HEAD, Timing, rate_cells, time_each, which_paths
 from benchmarks.train_step import (
     FAR,
     FOCUS,
-    HEAD,
     NEAR,
     StepCase,
     default_cases,
@@ -80,7 +79,7 @@ def test_the_switch_of_the_kernels_reaches_the_model_that_is_timed(
 def test_a_row_tells_rates_of_the_median(make_config):
     case = StepCase("tiny", make_config(), published_training(WORK), [], WORK)
     timing = Timing([0.2, 0.1, 0.4], peak_bytes=3 * 2**29, reserved_bytes=2**31)
-    row = dict(zip(HEAD, step_row(case, True, timing, CUDA), strict=True))
+    row = dict(zip(PATH_HEAD, step_row(case, True, timing, CUDA), strict=True))
     cost = step_cost(case.model, WORK)
     assert row["what"] == "tiny, kernels"
     assert row["ms"] == "200.00"
@@ -95,8 +94,8 @@ def test_a_row_tells_rates_of_the_median(make_config):
 def test_the_floor_is_told_of_a_gpu_only():
     cost = Cost(flop=800e12, bytes=1.0)  # one second
     timing = Timing([4.0], None, None)
-    assert speed_cells(cost, timing, CUDA)[1] == "25.0%"
-    assert speed_cells(cost, timing, CPU)[1] == "–"
+    assert rate_cells(cost, timing, CUDA)[1] == "25.0%"
+    assert rate_cells(cost, timing, CPU)[1] == "–"
 
 
 def test_too_small_a_memory_is_a_row_and_no_error(make_config):
@@ -107,7 +106,7 @@ def test_too_small_a_memory_is_a_row_and_no_error(make_config):
     case = StepCase("tiny", make_config(), published_training(WORK), [], WORK)
     row = step_row(case, False, None, CPU)
     assert row[:2] == ["tiny, readable", "out of memory"]
-    assert len(row) == len(HEAD)
+    assert len(row) == len(PATH_HEAD)
 
 
 def test_both_paths_are_timed_where_both_run_unless_told(make_config, monkeypatch):
@@ -135,7 +134,7 @@ def test_steps_of_a_settings_file_have_its_sizes(write_params, tmp_path):
 def test_the_command_prints_one_table():
     tiny = "--rays 2 --views 3 --height 24 --width 32 --steps 2 --warm-up 1"
     rows = table_of("benchmarks.train_step", *tiny.split())
-    assert rows.pop("what") == list(HEAD[1:])
+    assert rows.pop("what") == list(PATH_HEAD[1:])
     assert list(rows) == ["stage I, 2 rays, readable", "stage II, 2 rays, readable"]
     for milliseconds, _, rate, *_ in rows.values():
         assert float(rate) == pytest.approx(2000 / float(milliseconds), abs=0.51)
