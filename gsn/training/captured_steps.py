@@ -86,6 +86,14 @@ class CapturedSteps:
         if self._recorder is not None:
             self._recorder.forget()
 
+    def log_cost(self) -> None:
+        """Tell what the steps that come first will take, if they are recorded."""
+        if self._recorder is not None:
+            log.info(
+                "the first step compiles the kernels: about a minute, once on a machine; steps for "
+                "each size of photographs and number of source views are recorded: a second each"
+            )
+
     def log_summary(self) -> None:
         """Tell how many steps were replayed, if any were recorded."""
         n_graphs = sum(shape.replay is not None for shape in self._shapes.values())

@@ -187,6 +187,8 @@ def train(trainer: Trainer, path: Path, on_row: OnRow, unseen: Sequence[str] = (
     )
     for point in trainer.history:
         on_row(*point)
+    if trainer.step < config.max_steps:
+        trainer.steps.log_cost()
     n_rays = 0
     with tqdm(total=config.max_steps, initial=trainer.step, unit="step", desc=path.stem) as bar:
         while trainer.step < config.max_steps:

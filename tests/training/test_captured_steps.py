@@ -12,7 +12,7 @@ from gsn.training import captured_steps
 from gsn.training.batches import draw_batch
 from gsn.training.captured_steps import CapturedSteps, shape_key
 from gsn.training.generators import Generators
-from gsn.training.loop import Trainer
+from gsn.training.loop import Trainer, train
 from gsn.training.origin import Origin
 
 N_STEPS = 24
@@ -136,6 +136,19 @@ def test_what_was_recorded_before_a_failure_is_still_replayed(make_trainer, eage
         trainer.steps.log_summary()
     counts = f"{recorder.replayed} of {N_STEPS} steps were replayed; shapes of batches recorded: 1"
     assert caplog.messages[-1] == counts
+
+
+def test_a_run_that_is_recorded_tells_first_what_it_waits_for(make_trainer, caplog, tmp_path):
+    def told(recorder):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            train(make_trainer(recorder, max_steps=2), tmp_path / "model.pt", lambda *_: None)
+        return [message for message in caplog.messages if "compiles the kernels" in message]
+
+    assert len(told(Repeater())) == 1
+    assert told(Repeater()) == []  # the run is finished
+    (tmp_path / "model.pt").unlink()
+    assert told(None) == []
 
 
 def test_after_a_restore_every_shape_is_recorded_anew(make_trainer, eager, tmp_path):
