@@ -90,8 +90,8 @@ class CapturedSteps:
         """Tell what the steps that come first will take, if they are recorded."""
         if self._recorder is not None:
             log.info(
-                "the first step compiles the kernels: about a minute, once on a machine; steps for "
-                "each size of photographs and number of source views are recorded: a second each"
+                "the first step compiles the kernels: about a minute, once on a machine; steps of "
+                "each size of photographs and number of source views are recorded: half a second"
             )
 
     def log_summary(self) -> None:
